@@ -1,0 +1,1 @@
+"""Ramify: a laboratory for small language models in which every answer branches off a trunk."""

@@ -1,0 +1,1 @@
+"""The ground: what every other room stands on, and nothing that knows a run."""
