@@ -1,0 +1,115 @@
+"""Cross-entropy of a linear head, a chunk of rows at a time, so that all logits never exist at once.
+
+Shapes: N rows (batch times sequence), D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+IGNORED = -100  # the target of a row that bears no loss, as in torch and Hugging Face
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Both gradients are made on the way forward, while a chunk's logits are still in cache.
+
+    That costs the same three matrix products as the plain way and saves a second pass over the
+    N x V logits; backward only scales by the gradient that comes in.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        targets_N: Tensor,
+        weights_N: Tensor,
+        chunk: int,
+    ) -> Tensor:
+        d_hidden = torch.empty_like(hidden_ND) if ctx.needs_input_grad[0] else None
+        # bf16 would lose what small chunks add to the sum, so it is gathered in fp32
+        d_weight = (
+            torch.zeros_like(weight_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        )
+        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        for start in range(0, hidden_ND.shape[0], chunk):
+            rows = slice(start, start + chunk)
+            hidden, weights = hidden_ND[rows], weights_N[rows]
+            log_probs = _log_probs(hidden, weight_VD)
+            index = targets_N[rows].unsqueeze(1)
+            total -= log_probs.gather(1, index).squeeze(1) @ weights
+            if d_hidden is None and d_weight is None:
+                continue
+            d_logits = log_probs.exp_()
+            d_logits.scatter_add_(1, index, torch.full_like(index, -1, dtype=d_logits.dtype))
+            d_logits = d_logits.to(hidden.dtype)
+            # rows are weighted on the D side: D is narrower than V
+            if d_hidden is not None:
+                torch.mm(d_logits, weight_VD.to(hidden.dtype), out=d_hidden[rows])
+                d_hidden[rows].mul_(weights.unsqueeze(1))
+            if d_weight is not None:
+                weighted = hidden * weights.unsqueeze(1).to(hidden.dtype)
+                if hidden.dtype == torch.float32:
+                    d_weight.addmm_(d_logits.t(), weighted)
+                else:
+                    d_weight.add_(d_logits.t() @ weighted)
+        ctx.gradients = d_hidden, d_weight if d_weight is None else d_weight.to(weight_VD.dtype)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        d_hidden, d_weight = ctx.gradients
+        ctx.gradients = None  # scaled in place: they serve one backward only
+        if d_hidden is not None:
+            d_hidden.mul_(grad)
+        if d_weight is not None:
+            d_weight.mul_(grad)
+        return d_hidden, d_weight, None, None, None
+
+
+def _log_probs(hidden_ND: Tensor, weight_VD: Tensor) -> Tensor:
+    logits = hidden_ND @ weight_VD.to(hidden_ND.dtype).t()
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def _without_ignored(targets_N: Tensor, weights_N: Tensor | None) -> tuple[Tensor, Tensor]:
+    bears = targets_N != IGNORED
+    weights = bears.float() if weights_N is None else weights_N.float() * bears
+    return targets_N.masked_fill(~bears, 0), weights
+
+
+def linear_cross_entropy(
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    targets_N: Tensor,
+    weights_N: Tensor | None = None,
+    *,
+    chunk: int,
+) -> Tensor:
+    """Return the sum over rows of weight times cross-entropy, in fp32 nats; backward runs once.
+
+    A target of -100 or a weight of 0 bears no loss. `chunk` rows of logits (chunk x V) exist at a
+    time. The caller divides by the global count of loss tokens (a sum, never a mean of means).
+    """
+    targets, weights = _without_ignored(targets_N, weights_N)
+    loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch's
+        hidden_ND, weight_VD, targets, weights, chunk
+    )
+    return loss
+
+
+@torch.no_grad()
+def token_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, chunk: int) -> Tensor:
+    """Return the cross-entropy of each row in fp32 nats [N], without gradient; 0 where ignored."""
+    targets, weights = _without_ignored(targets_N, None)
+    losses = torch.empty(targets.shape, dtype=torch.float32, device=hidden_ND.device)
+    for start in range(0, hidden_ND.shape[0], chunk):
+        rows = slice(start, start + chunk)
+        log_probs = _log_probs(hidden_ND[rows], weight_VD)
+        losses[rows] = -log_probs.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
+    return losses * weights
