@@ -29,6 +29,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets_N: Tensor,
         weights_N: Tensor,
         chunk: int,
+        losses_N: Tensor | None,
     ) -> Tensor:
         d_hidden = torch.empty_like(hidden_ND) if ctx.needs_input_grad[0] else None
         # bf16 would lose what small chunks add to the sum, so it is gathered in fp32
@@ -41,7 +42,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             hidden, weights = hidden_ND[rows], weights_N[rows]
             log_probs = _log_probs(hidden, weight_VD)
             index = targets_N[rows].unsqueeze(1)
-            total -= log_probs.gather(1, index).squeeze(1) @ weights
+            losses = -log_probs.gather(1, index).squeeze(1)
+            total += losses @ weights
+            if losses_N is not None:
+                losses_N[rows] = losses * weights
             if d_hidden is None and d_weight is None:
                 continue
             d_logits = log_probs.exp_()
@@ -62,14 +66,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight = ctx.gradients
         ctx.gradients = None  # scaled in place: they serve one backward only
         if d_hidden is not None:
             d_hidden.mul_(grad)
         if d_weight is not None:
             d_weight.mul_(grad)
-        return d_hidden, d_weight, None, None, None
+        return d_hidden, d_weight, None, None, None, None
 
 
 def _log_probs(hidden_ND: Tensor, weight_VD: Tensor) -> Tensor:
@@ -90,15 +94,17 @@ def linear_cross_entropy(
     weights_N: Tensor | None = None,
     *,
     chunk: int,
+    losses_N: Tensor | None = None,
 ) -> Tensor:
     """Return the sum over rows of weight times cross-entropy, in fp32 nats; backward runs once.
 
     A target of -100 or a weight of 0 bears no loss. `chunk` rows of logits (chunk x V) exist at a
     time. The caller divides by the global count of loss tokens (a sum, never a mean of means).
+    `losses_N`, if given, is filled with each row's weighted loss, for tables that part them.
     """
     targets, weights = _without_ignored(targets_N, weights_N)
     loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch's
-        hidden_ND, weight_VD, targets, weights, chunk
+        hidden_ND, weight_VD, targets, weights, chunk, losses_N
     )
     return loss
 
