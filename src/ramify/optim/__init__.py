@@ -1,0 +1,1 @@
+"""How weights move: parameter groups, the learning rate of a position, and averages of weights."""

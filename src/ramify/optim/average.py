@@ -1,0 +1,92 @@
+"""Means of weights over windows of a run, and means of such means.
+
+steps    1 ───── h ───── 2h ───── 3h        windows saved along the run (h steps each)
+         └──0──┘ └───1──┘ └───2──┘          compose([1, 2]) is the mean over h..3h
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ramify.ground.errors import BadInput
+
+
+class Accumulator:
+    """The running sum of named weights and how many were taken: the whole state of a window.
+
+    Sums are fp32 (or fp64) whatever the weights are, and live where the weights live, sharded as
+    they are. `sums` and `count` go into a checkpoint as they stand; `Accumulator(sums, count)`
+    goes on from there, bit for bit.
+    """
+
+    def __init__(
+        self,
+        sums: Mapping[str, Tensor] | None = None,
+        count: int = 0,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if bool(sums) != (count > 0):
+            raise BadInput(f"{len(sums or {})} sums of {count} sets of weights are no window")
+        self.sums = {name: value.detach().to(dtype) for name, value in (sums or {}).items()}
+        self.count = count
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def add(self, weights: Mapping[str, Tensor]) -> None:
+        """Take one set of weights into the sum; raises BadInput if its names are not the first's."""
+        if not self.count:
+            self.sums = {
+                name: value.detach().to(self.dtype, copy=True) for name, value in weights.items()
+            }
+        else:
+            _check_same_names(self.sums, weights)
+            for name, total in self.sums.items():
+                total.add_(weights[name].detach())
+        self.count += 1
+
+    def mean(self) -> dict[str, Tensor]:
+        """Return the mean of what was taken, in the dtype of the sums; raises BadInput if nothing."""
+        if not self.count:
+            raise BadInput("the mean of no weights", hint="take some with add(weights) first")
+        return {name: total / self.count for name, total in self.sums.items()}
+
+    def clear(self) -> None:
+        """Begin an empty window."""
+        self.sums, self.count = {}, 0
+
+
+@torch.no_grad()
+def compose(parts: Sequence[tuple[Mapping[str, Tensor], int]]) -> dict[str, Tensor]:
+    """Return the mean over several windows, each given as (mean, count), weighted by their counts.
+
+    Equals the mean over all that the windows took, to rounding; summed in fp64, returned in the
+    dtype of the first. Raises BadInput for no parts, for a count below 1 and for other names.
+    """
+    if not parts or any(count < 1 for _, count in parts):
+        raise BadInput(
+            f"windows of {[count for _, count in parts]} sets of weights have no mean",
+            hint="give one window or more, each of at least one set",
+        )
+    first = parts[0][0]
+    for mean, _ in parts[1:]:
+        _check_same_names(first, mean)
+    taken = sum(count for _, count in parts)
+    composed = {}
+    for name, like in first.items():
+        total = torch.zeros_like(like, dtype=torch.float64)
+        for mean, count in parts:
+            total.add_(mean[name].to(torch.float64), alpha=count / taken)
+        composed[name] = total.to(like.dtype)
+    return composed
+
+
+def _check_same_names(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    if expected.keys() != given.keys():
+        odd = sorted(expected.keys() ^ given.keys())
+        raise BadInput(
+            f"weights of different networks have no mean: {odd[0]!r} is in one of them only"
+        )

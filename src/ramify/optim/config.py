@@ -1,0 +1,88 @@
+"""What an optimizer and its windows of averaged weights are asked for; torch-free."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from ramify.ground.errors import BadInput
+
+
+class AdamW(BaseModel):
+    """AdamW (Loshchilov and Hutter, 2019) with the values of Hägele et al., section A.1.
+
+    SmolLM2 differs in one number and two choices: its published configs say weight_decay 0.01 and
+    name no parameter as exempt, so nanotron decays everything. Asked for as
+    `AdamW(weight_decay=0.01, decay_embeddings=True, decay_norms=True)`.
+    As in torch, what is taken off a weight in a step is rate × weight_decay × weight.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["adamw"] = "adamw"
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1  # Hägele et al.; SmolLM2: 0.01
+    decay_embeddings: bool = False  # theirs exempts the (tied) embedding; an untied head is decayed
+    decay_norms: bool = False  # theirs exempts norms and biases: every parameter below two axes
+    clip: float | None = 1.0  # global norm of the gradient, both papers; None: not clipped
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("beta1", "beta2"):
+            if not 0 <= (beta := getattr(self, name)) < 1:
+                raise BadInput(f"{name}={beta} of AdamW", hint=f"give 0 <= {name} < 1, like 0.95")
+        if not (isfinite(self.eps) and self.eps > 0):
+            raise BadInput(f"eps={self.eps} of AdamW", hint="give a positive number, like 1e-8")
+        if not (isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise BadInput(
+                f"weight_decay={self.weight_decay} of AdamW", hint="give 0 or more, like 0.1"
+            )
+        if self.clip is not None and not (isfinite(self.clip) and self.clip > 0):
+            raise BadInput(
+                f"clip={self.clip} of AdamW", hint="give a positive norm, like 1.0, or None"
+            )
+        return self
+
+
+class Windows(BaseModel):
+    """Means of the weights over windows of `steps` optimizer steps, saved one after another.
+
+    Windows lie on an absolute grid: window k (from 0) covers the steps k·steps + 1 to
+    (k + 1)·steps, and takes the weights after every `every`-th of them, its last one among them.
+    Defaults are those of Hägele et al., section 4.1, and their code: 500 and 5. Windows that a
+    branch does not cover whole are not saved.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: int = 500
+    every: int = 5
+    dtype: Literal["float32", "float64"] = "float32"  # of the running sum
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.every < 1 or self.steps < 1 or self.steps % self.every:
+            raise BadInput(
+                f"a window of steps={self.steps} cannot take weights every={self.every} steps",
+                hint="let every divide steps, like steps=500, every=5",
+            )
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many sets of weights a whole window is the mean of."""
+        return self.steps // self.every
+
+    def takes(self, step: int) -> bool:
+        """Say whether the weights after `step` steps (counted from the root, from 1) are taken."""
+        return step > 0 and step % self.every == 0
+
+    def closes(self, step: int) -> bool:
+        """Say whether a window ends with the weights after `step` steps."""
+        return step > 0 and step % self.steps == 0
+
+    def ordinal(self, step: int) -> int:
+        """Return which window, from 0, the weights after `step` steps belong to."""
+        return (step - 1) // self.steps

@@ -1,0 +1,1 @@
+"""Points in, cost, curve and interval out."""
