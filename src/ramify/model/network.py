@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 
 from ramify.ground.seeds import derive
 from ramify.model.config import ModelConfig
+
+M = TypeVar("M", bound=nn.Module)
 
 RESIDUAL_OUTPUTS = ("attention.out.weight", "mlp.down.weight")
 
@@ -109,8 +112,8 @@ class Block(nn.Module):
         past: tuple[Tensor, int] | None = None,
     ) -> Tensor:
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rope, mask, past)
-        x_BTD = x_BTD + self.mlp(self.mlp_norm(x_BTD))
-        return x_BTD
+        added: Tensor = self.mlp(self.mlp_norm(x_BTD))
+        return x_BTD + added
 
 
 class Transformer(nn.Module):
@@ -122,9 +125,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.utils.skip_init(
-            nn.Embedding, config.vocab, config.width, device=torch.get_default_device()
-        )
+        self.embed = _undrawn(nn.Embedding, config.vocab, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
         self.head = None if config.tied else _matrix(config.width, config.vocab)
@@ -240,13 +241,15 @@ def document_mask(documents_BT: Tensor) -> Tensor | BlockMask:
     return same.tril().unsqueeze(1)
 
 
-def _matrix(width_in: int, width_out: int) -> nn.Linear:
+def _undrawn(kind: type[M], *args: int, **options: bool) -> M:
     # torch's own draw would be thrown away, and takes longer than ours for 1.7B parameters
     device = torch.get_default_device()
-    matrix: nn.Linear = nn.utils.skip_init(
-        nn.Linear, width_in, width_out, bias=False, device=device
-    )
-    return matrix
+    made: M = nn.utils.skip_init(kind, *args, device=device, **options)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _matrix(width_in: int, width_out: int) -> nn.Linear:
+    return _undrawn(nn.Linear, width_in, width_out, bias=False)
 
 
 def _remember(k: Tensor, v: Tensor, kept: Tensor, length: int) -> tuple[Tensor, Tensor]:
