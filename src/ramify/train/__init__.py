@@ -1,0 +1,1 @@
+"""One run: objective, state, loop, checkpoint, probes and scores."""
