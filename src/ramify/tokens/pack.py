@@ -1,0 +1,269 @@
+"""Packing: documents in the order of their keys, an end after each, concatenated, cut into shards.
+
+    row groups ── encode ── spool/NNNNN.arrow ── merge by key ── shards/NNNNN.bin + .docs.parquet
+
+A spool file holds some row groups' documents, already encoded and in order; which row groups is
+settled by the corpus alone, and every file appears whole or not at all. So a packing that was killed
+goes on with the next file that is missing, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ramify.ground import files
+from ramify.ground.errors import BadInput, Corrupt
+from ramify.ground.step import Tell
+from ramify.tokens import corpus
+from ramify.tokens.encode import Encoder, Ids, differs
+from ramify.tokens.tokenizer import Codec
+
+SPOOL_BYTES = 128 << 20  # of text in a spool file; its tokens are held in memory, twice
+SEGMENT_MOST = 2**20
+WASTE = 100  # a segment is at most this part of a source, so that an epoch wastes below 1%
+AUDIT_ONE_IN = 2048  # documents encoded by the reference too
+INDEX = ("id", "origin", "part", "start", "tokens", "bytes")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How documents become tokens: by which encoder and tokenizer, in which type and order."""
+
+    codec: Codec
+    encoder: Encoder
+    dtype: np.dtype[Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One finished shard: its file, tokens, and the documents that begin in it."""
+
+    file: str
+    tokens: int
+    documents: int
+
+
+def choose_segment(tokens: int, max_context: int) -> int:
+    """Return the largest max_context · 2^k of at most 2^20 and 1/100 of the source, or max_context."""
+    segment = max_context
+    while 2 * segment <= min(SEGMENT_MOST, tokens // WASTE):
+        segment *= 2
+    return segment
+
+
+def spools(
+    groups: Sequence[corpus.RowGroup], limit: int = SPOOL_BYTES
+) -> list[list[corpus.RowGroup]]:
+    """Return the row groups in runs of about `limit` bytes: what goes into each spool file."""
+    runs: list[list[corpus.RowGroup]] = []
+    room = 0
+    for group in groups:
+        if not runs or group.bytes > room:
+            runs.append([])
+            room = limit
+        runs[-1].append(group)
+        room -= group.bytes
+    return runs
+
+
+def spool_path(out: Path, index: int) -> Path:
+    """Return where a spool file lies in a working folder."""
+    return out / "spool" / f"{index:05d}.arrow"
+
+
+def spool(writer: Writer, groups: Sequence[corpus.RowGroup], path: Path) -> None:
+    """Encode some row groups' documents and write them in order, with their keys and sizes."""
+    parts = [
+        _encoded(writer, documents, group.path)
+        for group in groups
+        for documents in corpus.read(group)
+    ]
+    table = pa.concat_tables(parts)
+    order = np.lexsort((table.column("low").to_numpy(), table.column("high").to_numpy()))
+    table = table.take(pa.array(order)).combine_chunks()
+    with (
+        files.replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as file,
+    ):
+        file.write_table(table)
+
+
+def _encoded(writer: Writer, documents: corpus.Documents, path: Path) -> pa.Table:
+    ids, offsets = writer.encoder.encode(documents.texts)
+    names = documents.table.column("id").to_pylist()
+    keys = corpus.order_keys(names, writer.seed)
+    _audit(writer, documents.texts, keys)
+    ends = offsets[1:]
+    ended = np.insert(ids, ends, writer.codec.end_of_text).astype(writer.dtype)
+    bounds = offsets + np.arange(offsets.size)
+    _check_ids(ids, writer.codec.vocab, path)
+    return pa.table(
+        {
+            "high": keys[:, 0],
+            "low": keys[:, 1],
+            "id": documents.table.column("id").cast(pa.string()),
+            "origin": documents.table.column("origin").cast(pa.string()),
+            "part": documents.table.column("part").cast(pa.int64()),
+            "tokens": np.diff(offsets),
+            "bytes": documents.bytes,
+            "ids": pa.LargeListArray.from_arrays(pa.array(bounds), pa.array(ended)),
+        }
+    )
+
+
+def _check_ids(ids: Ids, vocab: int, path: Path) -> None:
+    if ids.size and int(ids.max()) >= vocab:
+        raise Corrupt(f"encoding {path} gave id {ids.max()}, beyond the vocabulary of {vocab}")
+
+
+def _audit(writer: Writer, texts: Sequence[str], keys: npt.NDArray[np.uint64]) -> None:
+    chosen = np.flatnonzero(keys[:, 1] % np.uint64(AUDIT_ONE_IN) == 0).tolist()
+    wrong = differs(writer.encoder, writer.codec, [texts[at] for at in chosen]) if chosen else None
+    if wrong is not None:
+        raise BadInput(
+            f"{writer.encoder.name} encodes a document differently than the reference: {wrong[:60]!r}",
+            hint="write encoder='tokenizers', and forget what was begun",
+        )
+
+
+class Spooled:
+    """The spool files of a corpus as one sequence of documents in the order of keys."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Map the files and merge their keys; raises BadInput where an id occurs twice."""
+        self.tables = [_mapped(path) for path in paths]
+        keys = [np.stack([_column(t, "high"), _column(t, "low")]) for t in self.tables]
+        high, low = np.concatenate(keys, axis=1)
+        order = np.lexsort((low, high))
+        same = np.flatnonzero((np.diff(high[order]) == 0) & (np.diff(low[order]) == 0))
+        which = np.repeat(np.arange(len(paths)), [t.num_rows for t in self.tables])
+        if same.size:
+            raise BadInput(
+                f"document {self._id(int(order[same[0]]))} is in the corpus twice",
+                hint="documents need ids of their own",
+            )
+        self.spool = which.astype(np.int32)[order]
+        lengths = np.concatenate([_column(table, "tokens") for table in self.tables])[order] + 1
+        self.starts = np.concatenate([[0], np.cumsum(lengths)])
+        self.bytes = sum(int(_column(table, "bytes").sum()) for table in self.tables)
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, ends of text included."""
+        return int(self.starts[-1])
+
+    @property
+    def documents(self) -> int:
+        """All documents."""
+        return len(self.starts) - 1
+
+    def _id(self, row: int) -> str:
+        for table in self.tables:
+            if row < table.num_rows:
+                return str(table.column("id")[row])
+            row -= table.num_rows
+        raise IndexError(row)
+
+    def take(self, first: int, last: int) -> pa.Table:
+        """Return documents `first` to `last` of the order. They lie together in every spool file."""
+        before = np.bincount(self.spool[:first], minlength=len(self.tables)).tolist()
+        within = self.spool[first:last]
+        counts = np.bincount(within, minlength=len(self.tables)).tolist()
+        parts = [t.slice(b, n) for t, b, n in zip(self.tables, before, counts, strict=True) if n]
+        place = np.empty(last - first, np.int64)
+        place[np.argsort(within, kind="stable")] = np.arange(last - first)
+        return pa.concat_tables(parts).take(pa.array(place)).combine_chunks()
+
+
+def _mapped(path: Path) -> pa.Table:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise Corrupt(f"{path} cannot be read ({error})", hint="remove it and run again") from error
+
+
+def _column(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = table.column(name).to_numpy()
+    return values
+
+
+def write_shards(spooled: Spooled, out: Path, shard_tokens: int, tell: Tell) -> list[Shard]:
+    """Write every shard that is not there yet; `shard_tokens` is a whole number of segments.
+
+    Raises Corrupt if a document or a token would be in no shard, or in two.
+    """
+    (out / "shards").mkdir(exist_ok=True)
+    shards = []
+    for index, start in enumerate(range(0, spooled.tokens, shard_tokens)):
+        end = min(start + shard_tokens, spooled.tokens)
+        shards.append(_write_shard(spooled, out, index, start, end))
+        tell(end, spooled.tokens, "tokens", "packing")
+    documents, tokens = sum(s.documents for s in shards), sum(s.tokens for s in shards)
+    if (documents, tokens) != (spooled.documents, spooled.tokens):
+        raise Corrupt(
+            f"the shards hold {documents} documents and {tokens} tokens, "
+            f"{spooled.documents} and {spooled.tokens} went in"
+        )
+    return shards
+
+
+def _write_shard(spooled: Spooled, out: Path, index: int, start: int, end: int) -> Shard:
+    file = f"shards/{index:05d}.bin"
+    # The first document that begins here, the first that begins later, and the first that reaches in.
+    opens, closes = (int(at) for at in np.searchsorted(spooled.starts[:-1], [start, end]))
+    reaches = int(np.searchsorted(spooled.starts, start, side="right")) - 1
+    shard = Shard(file, end - start, closes - opens)
+    binary, listed = out / file, out / f"shards/{index:05d}.docs.parquet"
+    if binary.is_file() and listed.is_file():
+        return shard
+    table = spooled.take(reaches, closes)
+    values = table.column("ids").combine_chunks().values.to_numpy()
+    skip = start - int(spooled.starts[reaches])
+    values = values[skip : skip + end - start]
+    if values.size != end - start:
+        raise Corrupt(f"shard {file} would hold {values.size} tokens, not {end - start}")
+    files.write_bytes(binary, values.tobytes())
+    listing = table.slice(opens - reaches).append_column(
+        "start", pa.array(spooled.starts[opens:closes], pa.int64())
+    )
+    with files.replacing(listed) as temporary:
+        pq.write_table(listing.select(INDEX), temporary, compression="zstd")
+    return shard
+
+
+def encode_held_out(writer: Writer, folder: Path, path: Path) -> dict[str, int]:
+    """Write held-out documents with their tokens, in the corpus' order; return how many of each."""
+    count = {"documents": 0, "tokens": 0, "bytes": 0}
+    fields = [("id", pa.string()), ("origin", pa.string()), ("text", pa.string())]
+    schema = pa.schema([*fields, ("bytes", pa.int64()), ("tokens", pa.list_(pa.uint32()))])
+    with (
+        files.replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as file,
+    ):
+        for table in _held_out(writer, folder, schema):
+            file.write_table(table)
+            count["documents"] += table.num_rows
+            count["tokens"] += len(table.column("tokens").combine_chunks().values)
+            count["bytes"] += int(_column(table, "bytes").sum())
+    return count
+
+
+def _held_out(writer: Writer, folder: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+    for group in corpus.row_groups(folder):
+        for documents in corpus.read(group):
+            ids, offsets = writer.encoder.encode(documents.texts)
+            tokens = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids))
+            columns = [documents.table.column(name) for name in ("id", "origin", "text")]
+            columns += [pa.array(documents.bytes), tokens]
+            arrays = [c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
+            yield pa.table(arrays, schema=schema)
