@@ -1,74 +1,70 @@
-"""Which source each row of a batch comes from, and how many rows it gave before, in closed form.
+"""How many rows of each batch every source gives, and how many it gave before, in closed form.
 
-Systematic sampling: the sources lie side by side on [0, 1), each as long as its share, and row r of
-R takes the source under (r + u)/R. The offset u turns by a fixed irrational part of the circle from
-batch to batch, so that counts over any prefix of batches are floor sums of whole numbers: no replay,
-no floating point, O(log batches) time.
+A source with the share s of R rows gives R·s of them rounded down, and one more in some batches. Which
+ones is decided down a binary tree over the sources: of the batches in which a node gives one row
+more, the left half gets every (1/share)-th, to the nearest, and the right half the rest. So each
+count is exact to a row in every batch, and off by at most half a row per level over any prefix,
+however long: four rows at 256 sources. One offset turning around all sources at once cannot do
+that (docs/decisions/0002-rows-dealt-down-a-tree.md): its error grows with the logarithm of the batches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
-
-CIRCLE = 2**64  # shares and offsets are whole parts of it
-TURN = 0x9E3779B97F4A7C15  # the golden section of the circle
+from itertools import accumulate
+from math import lcm
 
 
-def floor_sum(count: int, modulus: int, slope: int, start: int) -> int:
-    """Return the sum of (slope·i + start) // modulus over i < count, all of them non-negative.
-
-    Euclid's algorithm on the lattice points under a line: O(log) steps.
-    """
-    total = 0
-    while True:
-        whole, slope = divmod(slope, modulus)
-        total += whole * (count * (count - 1) // 2)
-        whole, start = divmod(start, modulus)
-        total += whole * count
-        height, rest = divmod(slope * count + start, modulus)
-        if height == 0:
-            return total
-        count, modulus, slope, start = height, slope, modulus, rest
+def nearest(count: int, part: int, whole: int) -> int:
+    """Return count·part/whole to the nearest whole number, halves up, and 0 if the whole is 0."""
+    return (2 * count * part + whole) // (2 * whole) if whole else 0
 
 
 @dataclass(frozen=True)
 class Deal:
-    """Rows dealt to sources, batch by batch: `shares` in order, `rows` a batch, a first `offset`.
-
-    Every batch gives each source its share of the rows rounded down or up. `offset` is in parts of
-    `CIRCLE`.
-    """
+    """The rows of each batch dealt to sources by their shares, in the order given."""
 
     shares: tuple[float, ...]
     rows: int
-    offset: int
 
     @cached_property
-    def _edges(self) -> tuple[tuple[int, int], ...]:
-        """rows·(cumulative share), as whole rows and parts of the circle, without the last (all)."""
-        # Fractions of what was typed: 0.1 is a tenth, and no machine rounds it otherwise.
-        exact = [Fraction(str(share)) for share in self.shares]
-        total, below, edges = sum(exact), Fraction(0), []
-        for share in exact[:-1]:
-            below += share / total
-            edges.append(divmod(self.rows * int(below * CIRCLE), CIRCLE))
-        return tuple(edges)
-
-    def edges(self, batch: int) -> list[int]:
-        """Return [0, ..., rows]: source i has the rows from edge i up to edge i+1 of this batch."""
-        offset = (self.offset + batch * TURN) % CIRCLE
-        return [0, *(whole + (offset < part) for whole, part in self._edges), self.rows]
+    def _sums(self) -> list[int]:
+        """Cumulative shares as whole numbers, [0, ..., all]: exactly what was typed, scaled to sum 1."""
+        exact = [Fraction(str(share)) for share in self.shares]  # 0.1 is a tenth on every machine
+        scale = lcm(*(share.denominator for share in exact))
+        return list(accumulate((int(share * scale) for share in exact), initial=0))
 
     def before(self, batches: int) -> list[int]:
-        """Return how many rows each source gave in the first `batches` batches."""
-        turns = floor_sum(batches, CIRCLE, TURN, self.offset)
-        edges = [0]
-        for whole, part in self._edges:
-            # x//C - (x-part)//C is 1 where x mod C < part, and 0 elsewhere
-            late = floor_sum(batches, CIRCLE, TURN, self.offset + CIRCLE - part) - batches
-            edges.append(whole * batches + turns - late)
-        edges.append(self.rows * batches)
-        return [high - low for low, high in pairwise(edges)]
+        """Return how many rows each source gave in the first `batches` batches, exactly."""
+        return list(self._split(0, len(self.shares), batches, 0))
+
+    def batch(self, batch: int) -> list[int]:
+        """Return how many rows each source gives in this batch."""
+        before, after = self.before(batch), self.before(batch + 1)
+        return [late - early for early, late in zip(before, after, strict=True)]
+
+    def _rate(self, low: int, high: int) -> tuple[int, int]:
+        """Rows a batch of sources low..high: whole ones, and the rest in parts of the sum."""
+        return divmod(self.rows * (self._sums[high] - self._sums[low]), self._sums[-1])
+
+    def _split(self, low: int, high: int, batches: int, extra: int) -> Iterator[int]:
+        """Yield the totals of sources low..high, which had a row more in `extra` of the batches."""
+        whole, part = self._rate(low, high)
+        if high - low == 1:
+            yield whole * batches + extra
+            return
+        middle, all_parts = (low + high) // 2, self._sums[-1]
+        left, right = self._rate(low, middle)[1], self._rate(middle, high)[1]
+        if left + right == part:  # a row more for the node is a row more for one of its halves
+            left_extra = nearest(extra, left, part)
+            right_extra = extra - left_extra
+        else:  # both halves get one, but for one of them in each batch without a row more
+            without = batches - extra
+            left_without = nearest(without, all_parts - left, all_parts - part)
+            left_extra = batches - left_without
+            right_extra = batches - (without - left_without)
+        yield from self._split(low, middle, batches, left_extra)
+        yield from self._split(middle, high, batches, right_extra)

@@ -126,8 +126,8 @@ class Order:
 
         `seq_len` divides the segment and the cursor is a multiple of it.
         """
-        sizes = (np.array([size]) for size in (self.segments, self.segment, self.group))
-        where = locate(np.array([cursor]), seq_len, *sizes, words(self.key))
+        segments, segment, group = np.array([[self.segments], [self.segment], [self.group]])
+        where = locate(np.array([cursor]), seq_len, segments, segment, group, words(self.key))
         return int(where[0])
 
     def next_group(self, cursor: int) -> int:

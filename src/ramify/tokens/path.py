@@ -9,16 +9,16 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from ramify.ground.errors import BadInput, Mismatch
 from ramify.ground.seeds import derive
-from ramify.tokens.deal import CIRCLE, Deal
+from ramify.tokens.deal import Deal
 from ramify.tokens.mixture import Stage, check_shares, check_stages
-from ramify.tokens.order import Ints, Order, blend, group_segments, locate, permute, words
+from ramify.tokens.order import Ints, Order, Words, blend, group_segments, locate, permute, words
 
 
 class SourceSize(NamedTuple):
@@ -176,12 +176,7 @@ class Path:
     @cached_property
     def _deals(self) -> tuple[Deal, ...]:
         return tuple(
-            Deal(
-                tuple(share for _, share in span.shares),
-                span.rows,
-                derive(self.seed, "offset", span.start) % CIRCLE,
-            )
-            for span in self.spans
+            Deal(tuple(share for _, share in span.shares), span.rows) for span in self.spans
         )
 
     def _enter(self, stands: Mapping[str, _Stand], span: Span) -> dict[str, _Stand]:
@@ -211,7 +206,7 @@ class Path:
         return tuple(entries)
 
     @cached_property
-    def _columns(self) -> tuple[Ints, Ints, Ints, np.typing.NDArray[np.uint64]]:
+    def _columns(self) -> tuple[Ints, Ints, Ints, Words]:
         """Segments, tokens of a segment, segments of a group and key, per source."""
         orders = [self._orders[name] for name in self.sources]
         ints = [
@@ -239,25 +234,21 @@ class Path:
         which = self._which(tokens)
         span, deal = self.spans[which], self._deals[which]
         batch = span.batch(tokens)
+        before, after = deal.before(batch), deal.before(batch + 1)
+        ends = list(accumulate(late - early for early, late in zip(before, after, strict=True)))
         row_R = np.arange(first, span.rows if last is None else last)
         key = blend(words(derive(self.seed, "rows")), words(tokens))
-        dealt_R = permute(row_R, span.rows, key)
-        edges = deal.edges(batch)
-        share_R = np.searchsorted(np.array(edges[1:]), dealt_R, side="right")
-        begins = np.array(
-            [
-                self._entries[which][source].cursor + (before - edge) * span.seq_len
-                for (source, _), before, edge in zip(
-                    span.shares, deal.before(batch), edges, strict=False
-                )
-            ]
-        )
-        cursors_R = begins[share_R] + dealt_R * span.seq_len
-        names = np.array([self.sources.index(source) for source, _ in span.shares])
-        sources_R = names[share_R]
-        segments, segment, group, keys = (column[sources_R] for column in self._columns)
-        starts_R = locate(cursors_R, span.seq_len, segments, segment, group, keys)
-        return Rows(sources_R, cursors_R, starts_R)
+        dealt_R = permute(row_R, span.rows, key)  # sources side by side, each in its order
+        share_R = np.searchsorted(np.array(ends), dealt_R, side="right")
+        entry = self._entries[which]
+        bases = [  # what the cursor of dealt row 0 would be, were it the source's
+            entry[source].cursor + (late - end) * span.seq_len
+            for (source, _), late, end in zip(span.shares, after, ends, strict=True)
+        ]
+        cursors_R = np.array(bases)[share_R] + dealt_R * span.seq_len
+        sources_R = np.array([self.sources.index(source) for source, _ in span.shares])[share_R]
+        columns = (column[sources_R] for column in self._columns)
+        return Rows(sources_R, cursors_R, locate(cursors_R, span.seq_len, *columns))
 
     def rows(self, tokens: int) -> list[Row]:
         """Return every row of the batch that begins at `tokens`, as `rows_many` does, by name."""
