@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from ramify.ground.errors import BadInput, Corrupt, NotFound
 from ramify.model.config import ModelConfig
 from ramify.model.network import Transformer
-from ramify.train.score import FILE, HeldOut, ratio, score, score_documents, summary
+from ramify.train.documents import ratio, summary
+from ramify.train.score import FILE, HeldOut, score, score_documents
 
 VOCAB, END = 64, 0
 LISTS = st.lists(st.lists(st.integers(1, VOCAB - 1), max_size=40), min_size=1, max_size=8)

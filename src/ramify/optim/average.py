@@ -17,30 +17,23 @@ from ramify.ground.errors import BadInput
 class Accumulator:
     """The running sum of named weights and how many were taken: the whole state of a window.
 
-    Sums are fp32 (or fp64) whatever the weights are, and live where the weights live, sharded as
-    they are. `sums` and `count` go into a checkpoint as they stand; `Accumulator(sums, count)`
-    goes on from there, bit for bit.
+    Sums are fp32 whatever the weights are, and live where the weights live, sharded as they are.
+    `sums` and `count` go into a checkpoint as they stand; `Accumulator(sums, count)` goes on from
+    there, bit for bit.
     """
 
-    def __init__(
-        self,
-        sums: Mapping[str, Tensor] | None = None,
-        count: int = 0,
-        *,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
+    def __init__(self, sums: Mapping[str, Tensor] | None = None, count: int = 0) -> None:
         if bool(sums) != (count > 0):
             raise BadInput(f"{len(sums or {})} sums of {count} sets of weights are no window")
-        self.sums = {name: value.detach().to(dtype) for name, value in (sums or {}).items()}
+        self.sums = {name: value.detach().float() for name, value in (sums or {}).items()}
         self.count = count
-        self.dtype = dtype
 
     @torch.no_grad()
     def add(self, weights: Mapping[str, Tensor]) -> None:
         """Take one set of weights into the sum; raises BadInput if its names are not the first's."""
         if not self.count:
             self.sums = {
-                name: value.detach().to(self.dtype, copy=True) for name, value in weights.items()
+                name: value.detach().to(torch.float32, copy=True) for name, value in weights.items()
             }
         else:
             _check_same_names(self.sums, weights)
@@ -49,7 +42,7 @@ class Accumulator:
         self.count += 1
 
     def mean(self) -> dict[str, Tensor]:
-        """Return the mean of what was taken, in the dtype of the sums; raises BadInput if nothing."""
+        """Return the mean of what was taken, in fp32; raises BadInput if nothing."""
         if not self.count:
             raise BadInput("the mean of no weights", hint="take some with add(weights) first")
         return {name: total / self.count for name, total in self.sums.items()}

@@ -53,13 +53,12 @@ class Windows(BaseModel):
     Windows lie on an absolute grid: window k (from 0) covers the steps k·steps + 1 to
     (k + 1)·steps, and takes the weights after every `every`-th of them, its last one among them.
     Defaults are those of Hägele et al., section 4.1, and their code: 500 and 5. Windows that a
-    branch does not cover whole are not saved.
+    branch does not cover whole are not saved. Sums are fp32, as by default in their code.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     steps: int = 500
     every: int = 5
-    dtype: Literal["float32", "float64"] = "float32"  # of the running sum
 
     @model_validator(mode="after")
     def _check(self) -> Self:

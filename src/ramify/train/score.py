@@ -12,7 +12,6 @@ its only context. Letters: B batch, T sequence, D width, N scored tokens of a ba
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,9 @@ from torch import Tensor
 from ramify.ground.errors import BadInput, Corrupt, NotFound
 from ramify.model.loss import IGNORED, token_losses
 from ramify.model.network import Transformer
+from ramify.train.documents import Documents as Documents
+from ramify.train.documents import Score as Score
+from ramify.train.documents import summary
 
 FILE = "held_out.parquet"
 COLUMNS = ["id", "bytes", "tokens"]
@@ -95,33 +97,6 @@ def _hash(identifier: str) -> bytes:
     return hashlib.blake2b(identifier.encode(), digest_size=16, person=b"score").digest()
 
 
-@dataclass(frozen=True)
-class Documents:
-    """What each document cost, which is all that a score and a difference of scores need."""
-
-    ids: tuple[str, ...]
-    nats: NDArray[np.float64]
-    bytes: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Score:
-    """Bits per byte over all documents together, and its standard error by document."""
-
-    bits_per_byte: float
-    standard_error: float | None  # None: of a single document
-    documents: int
-    bytes: int
-    tokens: int
-    nats: float
-
-    @property
-    def loss(self) -> float:
-        """Nats per token, the loss that training sees."""
-        return self.nats / self.tokens
-
-
 def score(
     model: Transformer,
     held_out: HeldOut,
@@ -145,40 +120,6 @@ def score(
         device=device,
     )
     return summary(costs)
-
-
-def summary(costs: Documents) -> Score:
-    """Return the score of documents that were scored one by one."""
-    bits, error = ratio(costs.nats / math.log(2), costs.bytes)
-    return Score(
-        bits_per_byte=bits,
-        standard_error=error,
-        documents=len(costs.ids),
-        bytes=int(costs.bytes.sum()),
-        tokens=int(costs.tokens.sum()),
-        nats=float(costs.nats.sum()),
-    )
-
-
-def ratio(amounts: NDArray[np.float64], bytes_: NDArray[np.int64]) -> tuple[float, float | None]:
-    """Return R = Σx / Σy over documents and its standard error.
-
-    The error is that of the linearised ratio, documents being drawn independently (Cochran,
-    Sampling Techniques, 1977, section 6.4): se² = n / (n - 1) · Σ(x - R·y)² / (Σy)².
-    It is None for a single document. Raises BadInput where there are no bytes at all.
-    """
-    total = float(bytes_.sum())
-    if total <= 0:
-        raise BadInput(
-            f"{len(bytes_)} held-out documents of {total:.0f} bytes cannot be scored",
-            hint="hold out more of this corpus",
-        )
-    mean = float(amounts.sum()) / total
-    n = len(bytes_)
-    if n < 2:
-        return mean, None
-    squares = float(np.square(amounts - mean * bytes_).sum())
-    return mean, math.sqrt(n / (n - 1) * squares) / total
 
 
 @torch.no_grad()
