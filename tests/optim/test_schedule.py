@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -89,6 +89,7 @@ def test_a_cooldown_has_these_rates_at_its_edges(
     assert rate(branch, tokens) == pytest.approx(share * 1e-3, rel=1e-12, abs=1e-18)
 
 
+@settings(deadline=None)
 @given(
     peak=PEAKS,
     warmup=st.integers(0, 50),
@@ -110,12 +111,14 @@ def test_a_cooldown_is_equation_1_of_the_paper_after_the_warm_up(
         assert rate(branch, n * B) == pytest.approx(f * peak, rel=1e-12)
 
 
+@settings(deadline=None)
 @given(branch=branches(), tokens=st.integers(0, 3 * 10**13))
 def test_a_branch_agrees_with_its_trunk_until_it_leaves(branch: Leaving, tokens: int) -> None:
     if tokens <= branch.leaves_at:
         assert rate(branch, tokens) == rate(branch.parent, tokens)
 
 
+@settings(deadline=None)
 @given(branch=branches(), more=st.integers(0, 10**13))
 def test_where_a_cooldown_ends_changes_nothing_before_it_leaves(branch: Leaving, more: int) -> None:
     longer = branch.cooldown.leaving(
@@ -125,6 +128,7 @@ def test_where_a_cooldown_ends_changes_nothing_before_it_leaves(branch: Leaving,
         assert rate(longer, tokens) == rate(branch, tokens)
 
 
+@settings(deadline=None)
 @given(branch=branches(), places=st.lists(st.floats(0, 1.5), min_size=2, max_size=20))
 def test_a_cooldown_only_falls_and_stays_between_its_ends(
     branch: Leaving, places: list[float]
@@ -135,9 +139,10 @@ def test_a_cooldown_only_falls_and_stays_between_its_ends(
     start = rate(branch, branch.leaves_at)
     slack = 1e-12 * start
     assert all(a >= b - slack for a, b in pairwise(rates))
-    assert all(branch.cooldown.final * start - slack <= r <= start for r in rates)
+    assert all(branch.cooldown.final * start - slack <= r <= start + slack for r in rates)
 
 
+@settings(deadline=None)
 @given(branch=branches(), cooldown=COOLDOWNS, place=st.floats(0, 0.99))
 def test_a_cooldown_leaves_any_parent_at_its_rate(
     branch: Leaving, cooldown: Cooldown, place: float
@@ -155,6 +160,7 @@ def test_a_cooldown_can_leave_a_cosine() -> None:
     assert rate(branch, 5500) == pytest.approx(rate(cosine, 5000) / 2)
 
 
+@settings(deadline=None)
 @given(schedule=st.one_of(TRUNKS, branches()))
 def test_a_schedule_is_its_own_json(schedule: Schedule) -> None:
     reader: TypeAdapter[Schedule] = TypeAdapter(Schedule)

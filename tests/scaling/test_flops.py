@@ -123,6 +123,7 @@ def test_six_nd_of_the_largest_smollm2_is_the_papers_compute() -> None:
     assert six_nd(1_711_376_384, 10_990_000_000_000) == pytest.approx(1.128e23, rel=1e-3)
 
 
+@settings(deadline=None)
 @given(c=dims(), seq_len=st.integers(1, 9), sequences=st.integers(0, 10**6))
 def test_training_costs_three_times_reading_and_grows_with_tokens(
     c: Dims, seq_len: int, sequences: int
@@ -165,6 +166,7 @@ def test_the_whole_suite_of_table_3_costs_55_4_percent_in_6nd() -> None:
     assert tree / alone == pytest.approx(0.554, abs=5e-4)
 
 
+@settings(deadline=None)
 @given(
     budgets=st.lists(st.integers(1, 10**13), min_size=1, max_size=8),
     fraction=st.floats(0.001, 1),

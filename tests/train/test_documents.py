@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ramify.ground.errors import Mismatch
@@ -26,6 +26,7 @@ def pair(costs: list[tuple[int, float, float]]) -> tuple[Documents, Documents]:
     return Documents(ids, one, sizes, sizes // 3), Documents(ids, other, sizes, sizes // 4)
 
 
+@settings(deadline=None)
 @given(costs=COSTS)
 def test_a_paired_difference_is_the_difference_of_the_scores(
     costs: list[tuple[int, float, float]],
@@ -38,6 +39,7 @@ def test_a_paired_difference_is_the_difference_of_the_scores(
     assert found.documents == len(costs)
 
 
+@settings(deadline=None)
 @given(costs=COSTS, seed=st.integers(0, 1000))
 def test_the_order_of_documents_changes_no_difference(
     costs: list[tuple[int, float, float]], seed: int
