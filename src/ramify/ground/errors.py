@@ -13,6 +13,8 @@ RamifyError
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 
 class RamifyError(Exception):
     """An error of the user's world, not of ours: the door prints it in one line and exits 1."""
@@ -56,3 +58,11 @@ class Diverged(RamifyError, ArithmeticError):
 
 class MissingExtra(RamifyError, ImportError):
     """An optional dependency that is not installed."""
+
+
+def told(error: ValidationError) -> str:
+    """Return the first complaint of pydantic in one line, with the field it is about."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from ramify.ground.errors import BadInput
 from ramify.ground.units import Tokens
 
-type_name = re.compile(r"[a-z0-9][a-z0-9_.\-]*(/[a-z0-9][a-z0-9_.\-]*)*", re.IGNORECASE)
+NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*(/[a-z0-9][a-z0-9_.\-]*)*", re.IGNORECASE)
 RESERVED = frozenset({"at", "windows", "partial"})
 
 
@@ -26,7 +26,7 @@ class Tell(Protocol):
 def check_name(name: str) -> str:
     """Return `name` if it can be a folder of a lab, else raise BadInput."""
     parts = name.split("/")
-    if not type_name.fullmatch(name) or RESERVED & set(parts) or name.endswith(".partial"):
+    if not NAME.fullmatch(name) or RESERVED & set(parts) or name.endswith(".partial"):
         raise BadInput(
             f"{name!r} cannot name a step",
             hint="use letters, digits, '.', '_', '-' and '/' (at, windows and partial are reserved)",
@@ -135,6 +135,27 @@ def canonical(value: object) -> Any:
             return value
         case _:
             raise BadInput(f"a {type(value).__name__} cannot be part of a step: {value!r}")
+
+
+def identity(
+    step: Step, fingerprint_of: Callable[[Ref], str], at: int | None = None
+) -> dict[str, Any]:
+    """Return what `step.asked` says, with each ref as the fingerprint of what it names.
+
+    This is what a record keeps and what is fingerprinted: names and places are no part of it.
+    """
+    needed = set(step.inputs(at).values())
+
+    def told(value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {"ref", "at"}:
+            ref = Ref(name=value["ref"], at=value["at"])
+            return {"fingerprint": fingerprint_of(ref), "at": ref.at} if ref in needed else None
+        if isinstance(value, dict):
+            return {key: told(inner) for key, inner in value.items()}
+        return [told(inner) for inner in value] if isinstance(value, list) else value
+
+    asked: dict[str, Any] = told(step.asked(at))
+    return asked
 
 
 @dataclass(frozen=True)

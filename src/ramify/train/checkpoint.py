@@ -1,0 +1,179 @@
+"""Points of a run on disk: `at/TOKENS/`, each a finished folder, read only after every hash was found.
+
+at/000000000819200/
+    tensors/model.safetensors       or shard-K-... by K ranks; any world reads either
+    tensors/optimizer.safetensors
+    tensors/window.safetensors      the sum of the window under way
+    model.json  state.json  record.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ramify.ground import artifact, files
+from ramify.ground.artifact import Record
+from ramify.ground.errors import Corrupt, NotFound
+from ramify.model.config import ModelConfig
+from ramify.model.network import Transformer
+from ramify.optim.average import Accumulator
+from ramify.train.distributed import World, load_tensors, save_tensors, wait
+from ramify.train.state import State
+
+ALONE = World(0, 1, "none", torch.device("cpu"))
+DIGITS = 15
+
+
+def point_folder(run: Path, tokens: int) -> Path:
+    """Return where a run keeps its point at `tokens`."""
+    return run / "at" / f"{tokens:0{DIGITS}d}"
+
+
+def window_folder(run: Path, tokens: int) -> Path:
+    """Return where a run keeps the window of weights that ends at `tokens`."""
+    return run / "windows" / f"{tokens:0{DIGITS}d}"
+
+
+def points(run: Path) -> dict[int, Path]:
+    """Return the finished points of a run by token, in order."""
+    found = (folder for folder in (run / "at").glob("[0-9]*") if folder.name.isdigit())
+    return {int(f.name): f for f in sorted(found) if (f / artifact.RECORD).exists()}
+
+
+def save(state: State, folder: Path, record: Record, world: World) -> None:
+    """Write a point of a run: all ranks their tensors, the first one the rest and the record last."""
+    work = artifact.partial(folder)
+    if world.leads:
+        if work.exists():
+            files.remove(work)
+        work = artifact.begin(folder, record.asked)
+        files.write_json(work / "state.json", state.scalars())
+        write_config(work, state.model.config)
+        (work / "tensors").mkdir()
+    wait(world)
+    parts = _parts(state)
+    if world.size == 1:
+        for part, tensors in parts.items():
+            _write_tensors(work / "tensors" / f"{part}.safetensors", _named(part, tensors))
+    else:
+        everything = {
+            n: t for part, tensors in parts.items() for n, t in _named(part, tensors).items()
+        }
+        files.failpoint("before shards")
+        save_tensors(everything, work / "tensors")
+        files.failpoint("after shards")
+    wait(world)
+    if world.leads:
+        artifact.seal(work, folder, record)
+    wait(world)
+
+
+def _parts(state: State) -> dict[str, Mapping[str, Tensor]]:
+    parts: dict[str, Mapping[str, Tensor]] = {
+        "model": state.weights(),
+        "optimizer": state.moments(),
+    }
+    return {**parts, "window": state.window.sums} if state.window.count else parts
+
+
+def _named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}.{name}": value.contiguous() for name, value in tensors.items()}
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    with files.replacing(path) as temporary:
+        save_file({name: value.cpu() for name, value in tensors.items()}, temporary)
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """Write the dimensions of the network beside its weights."""
+    files.write_text(folder / "model.json", config.model_dump_json(indent=1) + "\n")
+
+
+def write_weights(folder: Path, config: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+    """Write weights alone, as an average is kept: `load_model` reads them like any point."""
+    (folder / "tensors").mkdir(exist_ok=True)
+    write_config(folder, config)
+    _write_tensors(folder / "tensors" / "model.safetensors", _named("model", weights))
+
+
+def restore(state: State, folder: Path, world: World, *, window: bool) -> None:
+    """Fill a state from a point, in any world; with `window`, the accumulator under way too."""
+    scalars = _read_json(folder / "state.json")
+    into = {**_named("model", state.weights()), **_named("optimizer", state.moments())}
+    sums: dict[str, Tensor] = {}
+    if window and scalars["window_count"]:
+        sums = {name: torch.zeros_like(value) for name, value in state.weights().items()}
+        into.update(_named("window", sums))
+    load_tensors(into, folder / "tensors", world)
+    state.tokens, state.chain = scalars["tokens"], scalars["chain"]
+    state.skipped, state.bad_in_a_row = scalars["skipped"], scalars["bad_in_a_row"]
+    state.set_steps(scalars["steps"])
+    state.window = Accumulator(sums, scalars["window_count"] if sums else 0)
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Return the dimensions of the network whose weights a folder holds."""
+    path = folder / "model.json"
+    try:
+        return ModelConfig.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"{folder} holds no model", hint="name a point of a run or an average"
+        ) from error
+    except ValidationError as error:
+        raise Corrupt(
+            f"{path} is not the dimensions of a model", hint="type: ramify verify"
+        ) from error
+
+
+def load_model(folder: Path, *, check: bool = True) -> Transformer:
+    """Return the network of a point or an average, on the CPU in float32, its files checked first."""
+    if check:
+        artifact.require_sound(folder)
+    model = Transformer(read_config(folder))
+    weights = {name: value.detach() for name, value in model.named_parameters()}
+    load_tensors(_named("model", weights), folder / "tensors", ALONE)
+    return model.eval()
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of a point, an average or a window, by parameter name."""
+    return {name: value.detach() for name, value in load_model(folder).named_parameters()}
+
+
+def discard(folder: Path) -> None:
+    """Remove a finished folder, its record first, so that nobody takes the rest for finished."""
+    files.remove(folder / artifact.RECORD)
+    files.remove(folder)
+
+
+def newest_sound(run: Path, upto: int) -> Iterator[tuple[int, Path, list[str]]]:
+    """Yield (tokens, folder, what is wrong with it) of the points up to `upto`, newest first."""
+    for tokens, folder in reversed(points(run).items()):
+        if tokens <= upto:
+            yield tokens, folder, _wrong(folder)
+
+
+def _wrong(folder: Path) -> list[str]:
+    try:
+        record = artifact.read_record(folder)
+    except Corrupt as error:
+        return [str(error)]
+    return artifact.unsound(folder, record) if record else [f"{folder} has no record"]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise Corrupt(f"{path} cannot be read", hint="type: ramify verify") from error
+    return value
