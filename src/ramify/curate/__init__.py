@@ -1,0 +1,1 @@
+"""Documents in, and why each one goes."""

@@ -1,0 +1,134 @@
+"""Near-duplicates: MinHash signatures, buckets of candidates, and clusters that were verified.
+
+    text ─► bands x rows hashes ─► one hash a band ─► documents that share one: a bucket
+         ─► exact n-grams of those alone ─► Jaccard ─► clusters, of which one document stays
+
+No text takes part in a shuffle: buckets are made of (hash, rank) only, a rank being a document's
+place in the order of who is kept.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ramify.curate.engine import daft
+
+U64 = npt.NDArray[np.uint64]
+MOST_COMPARED = 32  # documents of a bucket, its first, with which each of the others is compared
+ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+def signatures(
+    path: Path, bands: int, rows: int, words: int, seed: int
+) -> Iterator[tuple[pa.Array, U64]]:
+    """Yield (ids, band hashes of shape (documents, bands)) of a table of documents, by Daft."""
+    clean = daft.functions.regexp_replace(daft.col("text").lower(), r"\s+", " ")
+    signed = daft.functions.minhash(
+        daft.functions.regexp_replace(clean, r"^ | $", ""),
+        num_hashes=bands * rows,
+        ngram_size=words,
+        seed=1 + seed % 2**31,
+    )
+    frame = daft.read_parquet(str(path)).select(daft.col("id"), signed.alias("signature"))
+    for batch in frame.to_arrow_iter():
+        flat = batch["signature"].flatten().to_numpy(zero_copy_only=False)
+        yield batch["id"], band_hashes(flat.reshape(-1, bands, rows))
+
+
+def band_hashes(hashes: npt.NDArray[np.uint32]) -> U64:
+    """Fold (documents, bands, rows) MinHash values into one 64-bit hash a band."""
+    folded = np.zeros(hashes.shape[:2], np.uint64)
+    for row in range(hashes.shape[2]):
+        folded = (folded ^ hashes[:, :, row]) * ODD
+        folded ^= folded >> np.uint64(29)
+    return folded
+
+
+def buckets(paths: list[Path], band: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the ranks, ascending, of the documents that share their hash in a band: two or more."""
+    name = f"band_{band:03}"
+    table = daft.read_parquet([str(path) for path in paths]).select("rank", name)
+    grouped = table.groupby(name).agg(daft.col("rank").list_agg().alias("ranks"))
+    several = grouped.where("list_count(ranks) > 1").select("ranks")
+    for batch in several.to_arrow_iter():
+        for ranks in batch["ranks"]:
+            yield np.sort(ranks.values.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def shingles(text: str, words: int) -> U64:
+    """Return the sorted set of 64-bit hashes of a text's word n-grams, in lower case.
+
+    A text of fewer words is one n-gram of all of them, as it is for Daft's `minhash`.
+    """
+    hashed = [zlib.crc32(word.encode()) for word in text.lower().split()]
+    length = max(1, min(words, len(hashed)))
+    grams = np.zeros(max(1, len(hashed) - length + 1), np.uint64)
+    array = np.array(hashed or [0], np.uint64)
+    for place in range(length):
+        grams = (grams ^ array[place : place + len(grams)]) * ODD
+        grams ^= grams >> np.uint64(31)
+    return np.unique(grams)
+
+
+def jaccard(left: U64, right: U64) -> float:
+    """Return |A and B| / |A or B| of two sorted sets."""
+    both = np.intersect1d(left, right, assume_unique=True).size
+    return both / (left.size + right.size - both)
+
+
+class Clusters:
+    """Documents joined where a candidate pair was verified; the lowest rank of each cluster leads it.
+
+    A union-find with path halving rather than connected components at the end: a pair that is joined
+    already need not be compared, so a bucket of n copies costs n comparisons.
+    """
+
+    def __init__(self, sets: Mapping[int, U64], threshold: float) -> None:
+        self._sets = sets
+        self._threshold = threshold
+        self._parent = {rank: rank for rank in sets}
+        self._refused: set[tuple[int, int]] = set()
+
+    def leader(self, rank: int) -> int:
+        """Return the lowest rank of the cluster that `rank` is in."""
+        parent = self._parent
+        while parent[rank] != rank:
+            parent[rank] = parent[parent[rank]]
+            rank = parent[rank]
+        return rank
+
+    def add(self, bucket: Iterable[int]) -> None:
+        """Compare each of a bucket's documents with the first 32 of it, and join what is alike.
+
+        Which pairs are compared depends on the bucket alone, so the order of buckets changes nothing.
+        """
+        first: list[int] = []
+        for rank in map(int, bucket):
+            for other in first:
+                self._meet(other, rank)
+            if len(first) < MOST_COMPARED:
+                first.append(rank)
+
+    def _meet(self, left: int, right: int) -> None:
+        if self.leader(left) == self.leader(right) or (left, right) in self._refused:
+            return
+        if jaccard(self._sets[left], self._sets[right]) >= self._threshold:
+            low, high = sorted((self.leader(left), self.leader(right)))
+            self._parent[high] = low
+        else:
+            self._refused.add((left, right))
+
+    def dropped(self) -> dict[int, tuple[int, float]]:
+        """Return, for every document that leads no cluster, its leader and their Jaccard similarity."""
+        found = {}
+        for rank in sorted(self._parent):
+            leader = self.leader(rank)
+            if leader != rank:
+                found[rank] = leader, jaccard(self._sets[leader], self._sets[rank])
+        return found

@@ -1,0 +1,170 @@
+"""Which files a source is made of, by names that are the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ramify.curate.steps import Files, PythonInstallation, Read
+from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.files import sha256
+
+MANIFEST = "manifest.json"
+Reader = Literal["whole", "python", "docstrings", "description", "rows", "table"]
+
+ROWS = frozenset({".jsonl", ".ndjson"})
+COMPRESSED = frozenset({".gz", ".zst"})
+DOCUMENTATION = frozenset({".md", ".rst", ".txt"})
+TESTS = frozenset({"test", "tests", "idle_test", "testing"})
+NOT_STANDARD = frozenset({"site-packages", "dist-packages"}) | TESTS
+NOT_PROSE = frozenset({"sympy", "ramify"}) | TESTS
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a source: its name in ids and manifests, where it lies, and how it is read."""
+
+    origin: str
+    path: Path
+    bytes: int
+    changed_ns: int
+    reader: Reader
+
+
+def listing(source: PythonInstallation | Files) -> list[SourceFile]:
+    """Return a source's files in the order of a hash of their names: any prefix is a fair sample.
+
+    Raises NotFound if nothing is there, BadInput if it holds no file to read.
+    """
+    match source:
+        case Files():
+            found = list(_files(source))
+        case PythonInstallation(part="code"):
+            found = list(_standard_library())
+        case PythonInstallation(part="prose"):
+            found = list(_packages())
+        case _:
+            found = list(_sympy())
+    if not found:
+        raise BadInput(
+            f"{_where(source)} holds no file to read",
+            hint="give a folder with .jsonl, .parquet or text files (hidden ones are left out)",
+        )
+    return sorted(found, key=lambda file: (_order(file.origin), file.origin))
+
+
+def _where(source: PythonInstallation | Files) -> str:
+    return source.path if isinstance(source, Files) else f"this Python's {source.part}"
+
+
+def _order(origin: str) -> bytes:
+    return hashlib.blake2b(origin.encode(), digest_size=8).digest()
+
+
+def _standard_library() -> Iterator[SourceFile]:
+    for path, name in _walk(Path(sysconfig.get_path("stdlib")), NOT_STANDARD):
+        if path.suffix == ".py":
+            yield _source_file(path, f"python/{name}", "python")
+
+
+def _sympy() -> Iterator[SourceFile]:
+    spec = importlib.util.find_spec("sympy")
+    if spec is None or not spec.origin:
+        raise NotFound(
+            "SymPy, the corpus of mathematics, is not installed", hint="type: pip install sympy"
+        )
+    for path, name in _walk(Path(spec.origin).parent, TESTS):
+        if path.suffix == ".py":
+            yield _source_file(path, f"packages/sympy/{name}", "python")
+
+
+def _packages() -> Iterator[SourceFile]:
+    roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    for root in sorted(roots):
+        for path, name in _walk(root, NOT_PROSE):
+            reader = _package_reader(path, name)
+            if reader:
+                yield _source_file(path, f"packages/{name}", reader)
+
+
+def _package_reader(path: Path, name: str) -> Reader | None:
+    if path.suffix == ".py":
+        return "docstrings"
+    top = name.split("/", 1)[0]
+    if top.endswith(".dist-info"):  # licences and lists are no documentation, the description is
+        ours = top.lower().startswith(("ramify-", "sympy-"))
+        return "description" if path.name == "METADATA" and not ours else None
+    return "whole" if path.suffix in DOCUMENTATION else None
+
+
+def _files(source: Files) -> Iterator[SourceFile]:
+    root = Path(source.path).expanduser()
+    if root.is_file():
+        yield _source_file(root, root.name, _reader(root))
+    elif root.is_dir():
+        for path, name in _walk(root, frozenset()):
+            yield _source_file(path, name, _reader(path))
+    else:
+        raise NotFound(
+            f"{source.path} is not there", hint="give the path of a file or folder that exists"
+        )
+
+
+def _reader(path: Path) -> Reader:
+    inner = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
+    suffix = inner.suffix.lower()
+    if suffix in ROWS:
+        return "rows"
+    return "table" if suffix == ".parquet" and inner is path else "whole"
+
+
+def _walk(root: Path, without: frozenset[str]) -> Iterator[tuple[Path, str]]:
+    """Yield every plain file below `root` with its relative name; hidden ones are left out."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [
+            x for x in inner if not x.startswith(".") and x != "__pycache__" and x not in without
+        ]
+        here = Path(folder)
+        prefix = here.relative_to(root).as_posix()
+        for name in names:
+            if not name.startswith("."):
+                yield here / name, name if prefix == "." else f"{prefix}/{name}"
+
+
+def _source_file(path: Path, origin: str, reader: Reader) -> SourceFile:
+    origin = origin.encode("utf-8", "backslashreplace").decode()  # a name may be no UTF-8
+    try:
+        found = path.stat()
+    except OSError:  # a dangling link: reading it will fail, and be counted
+        return SourceFile(origin, path, 0, 0, reader)
+    return SourceFile(origin, path, found.st_size, found.st_mtime_ns, reader)
+
+
+def changed(step: Read, folder: Path) -> list[str]:
+    """Return how the files that `folder` was read from differ from those on the disk now.
+
+    Cheap: a file's bytes are hashed only where its size is the same and its date is later than the
+    manifest's. What is finished stays as it is; this only says that it is no longer what is there.
+    """
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    before = path.stat().st_mtime_ns
+    now = {file.origin: file for file in listing(step.source)}
+    lines = []
+    for file in manifest["files"]:
+        there = now.pop(file["path"], None)
+        if there is None:
+            lines.append(f"{file['path']} is gone")
+        elif there.bytes != file["bytes"]:
+            lines.append(f"{file['path']} had {file['bytes']} bytes, now {there.bytes}")
+        elif there.changed_ns > before and sha256(there.path) != file["sha256"]:
+            lines.append(f"{file['path']} has changed")
+    new = sorted(now)[: max(0, len(now) - manifest["not_read"])]
+    return lines + ([f"{len(now) - manifest['not_read']} files are new"] if new else [])

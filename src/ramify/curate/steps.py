@@ -1,0 +1,133 @@
+"""What can be asked of curation: to read a corpus, and to remove near-duplicates across corpora.
+
+PythonInstallation | Files ─► Read ─┐
+                              Read ─┼─► Dedup ─► label/documents, label/held_out, dropped
+                              Read ─┘
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from ramify.curate.filters import CODE, PROSE, TEXT, Filter
+from ramify.ground.errors import BadInput
+from ramify.ground.step import Ref, Step
+from ramify.ground.units import parse_count
+
+Bytes = Annotated[int, BeforeValidator(parse_count)]
+"""A number of bytes; fields of this type also take `12M` (powers of 1000)."""
+
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
+
+
+class PythonInstallation(BaseModel):
+    """Text that every Python installation holds: three corpora, none of which needs a download.
+
+    `code` is the source of the standard library without its tests, `prose` the docstrings and the
+    documentation of the installed packages (SymPy and Ramify left out), `math` SymPy's source with
+    its docstrings in place, without its tests.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["python"] = "python"
+    part: Literal["code", "prose", "math"]
+
+
+class Files(BaseModel):
+    """A file or a folder of the user's: rows of jsonl and parquet, and text files, each a document.
+
+    `.gz` and `.zst` of these are read too. Hidden files and folders are left out. Where a row has
+    no `origin_column`, it is its own origin, so that rows are held out one by one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["files"] = "files"
+    path: str
+    text_column: str = "text"
+    id_column: str | None = None
+    origin_column: str | None = None
+
+
+Source = Annotated[PythonInstallation | Files, Field(discriminator="kind")]
+
+
+class Read(Step):
+    """One corpus: every document of a source kept or dropped with its reason, exact duplicates too."""
+
+    source: Source
+    filters: tuple[Filter, ...] | None = None  # None: those that suit the source
+    limit_bytes: Bytes | None = None  # of kept text; files are taken in the order of a hash
+
+    @property
+    def sieve(self) -> tuple[Filter, ...]:
+        """Return the filters asked for, or those that suit the source."""
+        if self.filters is not None:
+            return self.filters
+        match self.source:
+            case PythonInstallation(part="prose"):
+                return PROSE
+            case PythonInstallation():
+                return CODE
+            case _:
+                return TEXT
+
+
+class Dedup(Step):
+    """Several corpora without near-duplicates, in and across them, each with documents held out.
+
+    Of documents whose sets of word n-grams have a Jaccard similarity of at least `jaccard`, joined
+    transitively, one is kept: of the first corpus in `priority`, then the lowest id. Candidates come
+    from MinHash with `bands` x `rows` hashes. Then the share `held_out` of the origin files, chosen
+    by a keyed hash, goes to evaluation: at least `held_out_least` documents of each corpus.
+    """
+
+    conduct: ClassVar[frozenset[str]] = frozenset()
+    corpora: dict[str, Ref]
+    priority: tuple[str, ...] = ()
+    bands: int = Field(default=14, ge=1, le=256)
+    rows: int = Field(default=8, ge=2, le=64)  # one row a band joins almost anything
+    words: int = Field(default=5, ge=1, le=50)
+    jaccard: float = Field(default=0.7, gt=0, le=1)
+    held_out: float = Field(default=0.02, ge=0, lt=0.5)
+    held_out_least: int = Field(default=8, ge=1)
+    held_out_by: Literal["origin", "document"] = "origin"
+    seed: int = 0
+
+    @field_validator("corpora")
+    @classmethod
+    def _labels_can_be_folders(cls, corpora: dict[str, Ref]) -> dict[str, Ref]:
+        wrong = [x for x in corpora if not LABEL.fullmatch(x) or x in ("dropped", "signatures")]
+        if wrong or not corpora:
+            raise BadInput(
+                f"{wrong[0]!r} cannot name a corpus" if wrong else "no corpora to deduplicate",
+                hint="use letters, digits, '_' and '-' (dropped and signatures are taken)",
+            )
+        return corpora
+
+    @model_validator(mode="before")
+    @classmethod
+    def _order_is_priority(cls, given: Any) -> Any:
+        # A fingerprint sorts keys, so the order that decides what is kept stands in a field of its own.
+        if isinstance(given, Mapping) and not given.get("priority"):
+            return {**given, "priority": tuple(given.get("corpora") or ())}
+        return given
+
+    @model_validator(mode="after")
+    def _priority_names_every_corpus(self) -> Self:
+        if sorted(self.priority) != sorted(self.corpora):
+            raise BadInput(
+                f"priority {self.priority} is not an order of the corpora {tuple(self.corpora)}",
+                hint="name each corpus once, or leave priority out",
+            )
+        return self
