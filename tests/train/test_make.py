@@ -18,6 +18,7 @@ from ramify.tokens.mixture import Stage
 from ramify.train import checkpoint
 from ramify.train.line import Line
 from ramify.train.make import run_average
+from ramify.train.places import point_folder, points
 from ramify.train.steps import Average, Probe, Trunk
 
 from .conftest import STEP, Grow, trunk
@@ -36,14 +37,14 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def at(run: Path, steps: int) -> Path:
-    return checkpoint.point_folder(run, steps * STEP)
+    return point_folder(run, steps * STEP)
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_never_had(grow: Grow, tmp_path: Path) -> None:
     whole = grow([trunk()], [20 * STEP], home=tmp_path / "whole")
     for steps in (1, 3, 7):
         parts = grow([trunk()], [20 * STEP], home=tmp_path / f"{steps}", stop_after=steps)
-        assert max(checkpoint.points(parts)) == steps * STEP
+        assert max(points(parts)) == steps * STEP
         grow([trunk()], [20 * STEP], home=tmp_path / f"{steps}")
         assert_same(at(whole, 20), at(parts, 20))
         told = [[x["chain"] for x in read(run / "journal.jsonl", "step")] for run in (whole, parts)]
@@ -70,7 +71,7 @@ def test_a_trunk_that_is_extended_or_refined_later_keeps_what_it_was(grow: Grow)
     stages = (*trunk().stages, Stage(at=16 * STEP, mixture={"code": 1.0}))
     grow([trunk(tokens=20 * STEP, stages=stages)], [12 * STEP, 20 * STEP])
     assert all(torch.equal(before[name], value) for name, value in tensors(at(run, 12)).items())
-    assert checkpoint.points(run).keys() == {12 * STEP, 20 * STEP}
+    assert points(run).keys() == {12 * STEP, 20 * STEP}
 
 
 def test_a_branch_agrees_with_its_trunk_in_data_and_leaves_at_its_rate(grow: Grow) -> None:

@@ -26,26 +26,10 @@ from ramify.model.config import ModelConfig
 from ramify.model.network import Transformer
 from ramify.optim.average import Accumulator
 from ramify.train.distributed import World, load_tensors, save_tensors, wait
+from ramify.train.places import points
 from ramify.train.state import State
 
 ALONE = World(0, 1, "none", torch.device("cpu"))
-DIGITS = 15
-
-
-def point_folder(run: Path, tokens: int) -> Path:
-    """Return where a run keeps its point at `tokens`."""
-    return run / "at" / f"{tokens:0{DIGITS}d}"
-
-
-def window_folder(run: Path, tokens: int) -> Path:
-    """Return where a run keeps the window of weights that ends at `tokens`."""
-    return run / "windows" / f"{tokens:0{DIGITS}d}"
-
-
-def points(run: Path) -> dict[int, Path]:
-    """Return the finished points of a run by token, in order."""
-    found = (folder for folder in (run / "at").glob("[0-9]*") if folder.name.isdigit())
-    return {int(f.name): f for f in sorted(found) if (f / artifact.RECORD).exists()}
 
 
 def save(state: State, folder: Path, record: Record, world: World) -> None:

@@ -30,11 +30,12 @@ from ramify.train.distributed import World, looking, shard, spread, wait, whole
 from ramify.train.line import Line
 from ramify.train.loop import Probe, Setup, train
 from ramify.train.objective import NextToken
+from ramify.train.places import JOURNAL, RUN, point_folder, points, read_run, window_folder
+from ramify.train.places import windows as windows_of
 from ramify.train.score import HeldOut, score
 from ramify.train.state import State
 from ramify.train.steps import Average, Run, Trunk
 
-RUN = "run.json"
 LADDER_STEPS = 64  # the first rung of a trunk's ladder of points; each next one is twice as far
 SAVE_SECONDS = 30.0  # between points that are kept only until the next one
 SAVE_SHARE = 0.02  # of the time that saving them may take
@@ -74,7 +75,7 @@ def run_train(wanted: Wanted, world: World) -> bool:
     card = _born(wanted, line, world)
     torch.set_num_threads(card.threads)
     missing = _missing(wanted, world)
-    reached = max(checkpoint.points(wanted.folder), default=0)
+    reached = max(points(wanted.folder), default=0)
     for target in missing:
         if target < reached and not _life(wanted, line, card, world, target, replay=True):
             return False
@@ -87,8 +88,8 @@ def _born(wanted: Wanted, line: Line, world: World) -> Card:
     """Return the card of the run: from run.json, or chosen now and written there."""
     path = wanted.folder / RUN
     asked = json.loads(json.dumps(wanted.identity_at(line.begins_at)))
-    told = _read_run(path)
-    if told is not None and (told["asked"] == asked or checkpoint.points(wanted.folder)):
+    told = read_run(wanted.folder)
+    if told is not None and (told["asked"] == asked or points(wanted.folder)):
         card = Card.model_validate(told["card"])
         here = choose(wanted.run.numerics, line, world.device)
         wanted.notes.extend(
@@ -98,7 +99,7 @@ def _born(wanted: Wanted, line: Line, world: World) -> Card:
     card = choose(wanted.run.numerics, line, world.device)
     if world.leads:
         wanted.folder.mkdir(parents=True, exist_ok=True)
-        files.remove(wanted.folder / "journal.jsonl")
+        files.remove(wanted.folder / JOURNAL)
         runs = [{"kind": run.kind(), **run.model_dump(mode="json")} for run in wanted.lineage]
         born = {"format": 1, "name": wanted.run.name, "kind": wanted.run.kind(), "asked": asked,
                 "card": card.model_dump(), "lineage": runs, "born": artifact.now()}  # fmt: skip
@@ -107,19 +108,9 @@ def _born(wanted: Wanted, line: Line, world: World) -> Card:
     return card
 
 
-def _read_run(path: Path) -> dict[str, Any] | None:
-    try:
-        told: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except json.JSONDecodeError as error:
-        raise Corrupt(f"{path} cannot be read", hint="type: ramify verify") from error
-    return told
-
-
 def _missing(wanted: Wanted, world: World) -> list[int]:
     """Return the wanted points that are not there, sound; those that are not sound are removed."""
-    there = checkpoint.points(wanted.folder)
+    there = points(wanted.folder)
     missing = []
     for tokens in sorted(set(wanted.points)):
         if tokens not in there:
@@ -153,7 +144,7 @@ def _life(
         model.compile_blocks()
     journal = None
     if world.leads:
-        name = f"replay-{target}.jsonl" if replay else "journal.jsonl"
+        name = f"replay-{target}.jsonl" if replay else JOURNAL
         journal = Journal(wanted.folder / name, state.tokens)
     setup = _setup(wanted, line, card, world, state, journal, target, replay=replay)
     try:
@@ -308,7 +299,7 @@ class Keeper:
     def save(self, state: State) -> None:
         """Write the point at the state's tokens; then remove what only served to go on."""
         began = time.monotonic()
-        folder = checkpoint.point_folder(self.wanted.folder, state.tokens)
+        folder = point_folder(self.wanted.folder, state.tokens)
         if self.replay:
             self._agree(state)
         if self.journal is not None:
@@ -355,7 +346,7 @@ class Keeper:
         )
 
     def _prune(self, newest: int) -> None:
-        for tokens, folder in checkpoint.points(self.wanted.folder).items():
+        for tokens, folder in points(self.wanted.folder).items():
             record = artifact.read_record(folder)
             if (
                 tokens < newest
@@ -369,7 +360,7 @@ class Keeper:
         """Refuse a replay whose batches were not those that the journal told of."""
         told = [
             x
-            for x in read_journal(self.wanted.folder / "journal.jsonl", "step")
+            for x in read_journal(self.wanted.folder / JOURNAL, "step")
             if x["tokens"] == state.tokens
         ]
         if told and told[-1]["chain"] != state.chain:
@@ -381,7 +372,7 @@ class Keeper:
     def close_window(self, state: State) -> None:
         """Write the mean of the window that ends here, unless an earlier life did."""
         windows = self.wanted.run.windows
-        folder = checkpoint.window_folder(self.wanted.folder, state.tokens)
+        folder = window_folder(self.wanted.folder, state.tokens)
         if windows is None or (folder / artifact.RECORD).exists():
             return
         mean = {name: whole(value) for name, value in state.window.mean().items()}
@@ -407,9 +398,9 @@ def run_average(
     """Write the mean of the run's last windows up to a point; return which windows they were."""
     point = inputs["run"]
     at = int(point.record["facts"]["tokens"])
-    found = (point.path.parent.parent / "windows").glob("[0-9]*")
-    ended = sorted((f for f in found if f.name.isdigit() and int(f.name) <= at), reverse=True)
-    chosen = ended[: step.last]
+    saved = windows_of(point.path.parent.parent)
+    ended = [folder for ends, folder in saved.items() if ends <= at]
+    chosen = ended[: -step.last - 1 : -1]
     if len(chosen) < step.last:
         raise NotFound(
             f"{step.name} wants {step.last} windows up to {at} tokens, {step.run.name} has {len(chosen)}",

@@ -1,0 +1,52 @@
+"""Where a run keeps what it makes; torch-free, for readers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ramify.ground import artifact
+from ramify.ground.errors import Corrupt
+
+RUN = "run.json"
+JOURNAL = "journal.jsonl"
+DIGITS = 15
+
+
+def point_folder(run: Path, tokens: int) -> Path:
+    """Return where a run keeps its point at `tokens`."""
+    return run / "at" / f"{tokens:0{DIGITS}d}"
+
+
+def window_folder(run: Path, tokens: int) -> Path:
+    """Return where a run keeps the window of weights that ends at `tokens`."""
+    return run / "windows" / f"{tokens:0{DIGITS}d}"
+
+
+def points(run: Path) -> dict[int, Path]:
+    """Return the finished points of a run by token, in order."""
+    return finished(run / "at")
+
+
+def windows(run: Path) -> dict[int, Path]:
+    """Return the finished windows of a run by the token at which each ends, in order."""
+    return finished(run / "windows")
+
+
+def finished(home: Path) -> dict[int, Path]:
+    """Return the folders named by tokens that have their record."""
+    found = (folder for folder in home.glob("[0-9]*") if folder.name.isdigit())
+    return {int(f.name): f for f in sorted(found) if (f / artifact.RECORD).exists()}
+
+
+def read_run(run: Path) -> dict[str, Any] | None:
+    """Return what a run was born with (what was asked, the card, the lineage), None if it was not."""
+    path = run / RUN
+    try:
+        told: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise Corrupt(f"{path} cannot be read", hint="type: ramify verify") from error
+    return told
