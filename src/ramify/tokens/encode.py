@@ -18,6 +18,7 @@ from ramify.ground.extras import need
 from ramify.tokens.tokenizer import PROBES, Codec
 
 Ids = npt.NDArray[np.uint32]
+Offsets = npt.NDArray[np.int64]  # [texts + 1]
 SAMPLE_BYTES = 1 << 18  # compared with the reference before fastokens is used
 
 # What fastokens takes its fast path for is the second form; SmolLM's own takes the slow one. Measured
@@ -38,7 +39,7 @@ class Encoder(Protocol):
 
     name: str
 
-    def encode(self, texts: Sequence[str]) -> tuple[Ids, npt.NDArray[np.int64]]:
+    def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         """Return all ids end to end, and where each text's begin, with the total last: [texts + 1]."""
         ...
 
@@ -51,7 +52,7 @@ class Reference:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
 
-    def encode(self, texts: Sequence[str]) -> tuple[Ids, npt.NDArray[np.int64]]:
+    def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         """Return all ids end to end, and where each text's begin, with the total last."""
         return _join([np.array(ids, np.uint32) for ids in self.codec.encode_many(texts)])
 
@@ -71,7 +72,7 @@ class Fast:
             tokenizer = {**tokenizer, "pre_tokenizer": _one_pattern()}
         self._any = load(json.dumps(tokenizer))
 
-    def encode(self, texts: Sequence[str]) -> tuple[Ids, npt.NDArray[np.int64]]:
+    def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         """Return all ids end to end, and where each text's begin, with the total last."""
         if self._ascii is None:
             return _flat(self._any, texts)
@@ -85,19 +86,19 @@ class Fast:
         return _join(encoded)
 
 
-def _flat(tokenizer: Any, texts: Sequence[str]) -> tuple[Ids, npt.NDArray[np.int64]]:
+def _flat(tokenizer: Any, texts: Sequence[str]) -> tuple[Ids, Offsets]:
     ids, offsets = tokenizer.encode_batch_flat(
         list(texts), add_special_tokens=False, split_special_tokens=True
     )
     return np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8").astype(np.int64)
 
 
-def _pieces(ids: Ids, offsets: npt.NDArray[np.int64]) -> list[Ids]:
+def _pieces(ids: Ids, offsets: Offsets) -> list[Ids]:
     bounds = offsets.tolist()
     return [ids[start:end] for start, end in itertools.pairwise(bounds)]
 
 
-def _join(pieces: Sequence[Ids]) -> tuple[Ids, npt.NDArray[np.int64]]:
+def _join(pieces: Sequence[Ids]) -> tuple[Ids, Offsets]:
     offsets = np.cumsum([0, *(piece.size for piece in pieces)], dtype=np.int64)
     return np.concatenate([np.empty(0, np.uint32), *pieces]), offsets
 

@@ -149,7 +149,7 @@ def _begin(out: Path, made_of: dict[str, Any]) -> None:
 def _spool(
     writer: pack.Writer, groups: list[corpus.RowGroup], out: Path, tell: Tell
 ) -> pack.Spooled:
-    runs = pack.spools(groups)
+    runs = pack.spools(groups, pack.SPOOL_BYTES)
     total = sum(group.bytes for group in groups)
     done = 0
     paths = [pack.spool_path(out, index) for index in range(len(runs))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,7 @@ def choose_segment(tokens: int, max_context: int) -> int:
     return segment
 
 
-def spools(
-    groups: Sequence[corpus.RowGroup], limit: int = SPOOL_BYTES
-) -> list[list[corpus.RowGroup]]:
+def spools(groups: Sequence[corpus.RowGroup], limit: int) -> list[list[corpus.RowGroup]]:
     """Return the row groups in runs of about `limit` bytes: what goes into each spool file."""
     runs: list[list[corpus.RowGroup]] = []
     room = 0
@@ -82,14 +81,18 @@ def spool_path(out: Path, index: int) -> Path:
 
 def spool(writer: Writer, groups: Sequence[corpus.RowGroup], path: Path) -> None:
     """Encode some row groups' documents and write them in order, with their keys and sizes."""
-    parts = [
-        _encoded(writer, documents, group.path)
-        for group in groups
-        for documents in corpus.read(group)
-    ]
-    table = pa.concat_tables(parts)
-    order = np.lexsort((table.column("low").to_numpy(), table.column("high").to_numpy()))
-    table = table.take(pa.array(order)).combine_chunks()
+    tables, ids = [], []
+    for group in groups:
+        for documents in corpus.read(group):
+            table, pieces = _encoded(writer, documents, group.path)
+            tables.append(table)
+            ids += pieces
+    table = pa.concat_tables(tables)
+    order = np.lexsort((_column(table, "low"), _column(table, "high")))
+    ids = [ids[at] for at in order.tolist()]
+    offsets = np.cumsum([0, *(piece.size for piece in ids)], dtype=np.int64)
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(ids)))
+    table = table.take(pa.array(order)).combine_chunks().append_column("ids", lists)
     with (
         files.replacing(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
@@ -98,16 +101,18 @@ def spool(writer: Writer, groups: Sequence[corpus.RowGroup], path: Path) -> None
         file.write_table(table)
 
 
-def _encoded(writer: Writer, documents: corpus.Documents, path: Path) -> pa.Table:
+def _encoded(
+    writer: Writer, documents: corpus.Documents, path: Path
+) -> tuple[pa.Table, list[npt.NDArray[Any]]]:
+    """Return documents without their text, and the ids of each with the end of text."""
     ids, offsets = writer.encoder.encode(documents.texts)
+    _check_ids(ids, writer.codec.vocab, path)
     names = documents.table.column("id").to_pylist()
     keys = corpus.order_keys(names, writer.seed)
     _audit(writer, documents.texts, keys)
-    ends = offsets[1:]
-    ended = np.insert(ids, ends, writer.codec.end_of_text).astype(writer.dtype)
-    bounds = offsets + np.arange(offsets.size)
-    _check_ids(ids, writer.codec.vocab, path)
-    return pa.table(
+    ended = np.insert(ids, offsets[1:], writer.codec.end_of_text).astype(writer.dtype)
+    bounds = (offsets + np.arange(offsets.size)).tolist()
+    table = pa.table(
         {
             "high": keys[:, 0],
             "low": keys[:, 1],
@@ -116,9 +121,9 @@ def _encoded(writer: Writer, documents: corpus.Documents, path: Path) -> pa.Tabl
             "part": documents.table.column("part").cast(pa.int64()),
             "tokens": np.diff(offsets),
             "bytes": documents.bytes,
-            "ids": pa.LargeListArray.from_arrays(pa.array(bounds), pa.array(ended)),
         }
     )
+    return table, [ended[start:end] for start, end in pairwise(bounds)]
 
 
 def _check_ids(ids: Ids, vocab: int, path: Path) -> None:
@@ -141,21 +146,23 @@ class Spooled:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Map the files and merge their keys; raises BadInput where an id occurs twice."""
-        self.tables = [_mapped(path) for path in paths]
-        keys = [np.stack([_column(t, "high"), _column(t, "low")]) for t in self.tables]
-        high, low = np.concatenate(keys, axis=1)
+        tables = [_mapped(path) for path in paths]
+        lists = [table.column("ids").chunk(0) for table in tables]
+        self._ids = [(each.values.to_numpy(), each.offsets.to_numpy()) for each in lists]
+        self._listed = [table.drop_columns(["ids", "high", "low"]) for table in tables]
+        high, low = (np.concatenate([_column(t, name) for t in tables]) for name in ("high", "low"))
         order = np.lexsort((low, high))
         same = np.flatnonzero((np.diff(high[order]) == 0) & (np.diff(low[order]) == 0))
-        which = np.repeat(np.arange(len(paths)), [t.num_rows for t in self.tables])
         if same.size:
+            twice = pa.concat_tables(self._listed).column("id")[int(order[same[0]])]
             raise BadInput(
-                f"document {self._id(int(order[same[0]]))} is in the corpus twice",
-                hint="documents need ids of their own",
+                f"document {twice} is in the corpus twice", hint="documents need ids of their own"
             )
-        self.spool = which.astype(np.int32)[order]
-        lengths = np.concatenate([_column(table, "tokens") for table in self.tables])[order] + 1
+        which = np.repeat(np.arange(len(tables), dtype=np.int32), [t.num_rows for t in tables])
+        self._spool = which[order]
+        lengths = np.concatenate([_column(table, "tokens") for table in tables])[order] + 1
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
-        self.bytes = sum(int(_column(table, "bytes").sum()) for table in self.tables)
+        self.bytes = sum(int(_column(table, "bytes").sum()) for table in tables)
 
     @property
     def tokens(self) -> int:
@@ -167,22 +174,33 @@ class Spooled:
         """All documents."""
         return len(self.starts) - 1
 
-    def _id(self, row: int) -> str:
-        for table in self.tables:
-            if row < table.num_rows:
-                return str(table.column("id")[row])
-            row -= table.num_rows
-        raise IndexError(row)
+    def _rows(self, first: int, last: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return spool file and row of documents `first` to `last`: together in every spool file."""
+        within = self._spool[first:last]
+        before = np.bincount(self._spool[:first], minlength=len(self._ids))
+        counts = np.bincount(within, minlength=len(self._ids))
+        rows = np.empty(last - first, np.int64)
+        stretches = [np.arange(b, b + n) for b, n in zip(before, counts, strict=True)]
+        rows[np.argsort(within, kind="stable")] = np.concatenate(stretches)
+        return within, rows
 
-    def take(self, first: int, last: int) -> pa.Table:
-        """Return documents `first` to `last` of the order. They lie together in every spool file."""
-        before = np.bincount(self.spool[:first], minlength=len(self.tables)).tolist()
-        within = self.spool[first:last]
-        counts = np.bincount(within, minlength=len(self.tables)).tolist()
-        parts = [t.slice(b, n) for t, b, n in zip(self.tables, before, counts, strict=True) if n]
-        place = np.empty(last - first, np.int64)
-        place[np.argsort(within, kind="stable")] = np.arange(last - first)
-        return pa.concat_tables(parts).take(pa.array(place)).combine_chunks()
+    def ids(self, first: int, last: int) -> npt.NDArray[Any]:
+        """Return the tokens of documents `first` to `last`, each with its end of text."""
+        within, rows = self._rows(first, last)
+        pieces = []
+        for spool_file, row in zip(within.tolist(), rows.tolist(), strict=True):
+            values, offsets = self._ids[spool_file]
+            pieces.append(values[offsets[row] : offsets[row + 1]])
+        return np.concatenate(pieces)
+
+    def listing(self, first: int, last: int) -> pa.Table:
+        """Return id, origin, part, start, tokens and bytes of documents `first` to `last`."""
+        within, rows = self._rows(first, last)
+        sizes = [table.num_rows for table in self._listed]
+        begins = np.concatenate([[0], np.cumsum(sizes[:-1], dtype=np.int64)])
+        table = pa.concat_tables(self._listed).take(pa.array(begins[within] + rows))
+        starts = pa.array(self.starts[first:last], pa.int64())
+        return table.append_column("start", starts).select(INDEX)
 
 
 def _mapped(path: Path) -> pa.Table:
@@ -226,18 +244,13 @@ def _write_shard(spooled: Spooled, out: Path, index: int, start: int, end: int) 
     binary, listed = out / file, out / f"shards/{index:05d}.docs.parquet"
     if binary.is_file() and listed.is_file():
         return shard
-    table = spooled.take(reaches, closes)
-    values = table.column("ids").combine_chunks().values.to_numpy()
     skip = start - int(spooled.starts[reaches])
-    values = values[skip : skip + end - start]
-    if values.size != end - start:
-        raise Corrupt(f"shard {file} would hold {values.size} tokens, not {end - start}")
-    files.write_bytes(binary, values.tobytes())
-    listing = table.slice(opens - reaches).append_column(
-        "start", pa.array(spooled.starts[opens:closes], pa.int64())
-    )
+    ids = spooled.ids(reaches, closes)[skip : skip + end - start]
+    if ids.size != end - start:
+        raise Corrupt(f"shard {file} would hold {ids.size} tokens, not {end - start}")
+    files.write_bytes(binary, ids.tobytes())
     with files.replacing(listed) as temporary:
-        pq.write_table(listing.select(INDEX), temporary, compression="zstd")
+        pq.write_table(spooled.listing(opens, closes), temporary, compression="zstd")
     return shard
 
 
