@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -56,13 +57,17 @@ class Source:
             raise NotFound(f"no source.json in {folder}", hint="name a folder that tokenize made")
         try:
             facts = json.loads(file.read_bytes())
-            if facts["format"] != FORMAT:
-                raise BadInput(
-                    f"{file} is of format {facts['format']}, not {FORMAT}",
-                    hint="read it with the version of Ramify that made it, or tokenize again",
-                )
+            version = facts["format"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Corrupt(f"{file} is not what tokenize writes ({error!r})", hint=AGAIN) from error
+        if version != FORMAT:
+            raise BadInput(
+                f"{file} is of format {version}, not {FORMAT}",
+                hint="read it with the version of Ramify that made it, or tokenize again",
+            )
+        try:
             source = cls(folder, facts)
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise Corrupt(f"{file} is not what tokenize writes ({error!r})", hint=AGAIN) from error
         source._check_facts(file)
         return source
@@ -103,14 +108,14 @@ class Source:
         while filled < count:
             begins = self._ends[which - 1] if which else 0
             part = self._shard(which)[start + filled - begins :][: count - filled]
+            if part.size and int(part.max()) >= self.vocab:
+                raise Corrupt(
+                    f"shard {self.folder / self._files[which]} holds token {part.max()}, beyond "
+                    f"the vocabulary of {self.vocab}",
+                    hint=AGAIN,
+                )
             out[filled : filled + part.size] = part
             filled, which = filled + part.size, which + 1
-        if count and int(out.max()) >= self.vocab:
-            raise Corrupt(
-                f"{self._files[which - 1]} in {self.folder} holds token {out.max()}, beyond the "
-                f"vocabulary of {self.vocab}",
-                hint=AGAIN,
-            )
         return out
 
     def _shard(self, which: int) -> Tokens_N:
@@ -126,18 +131,19 @@ class Source:
         file = self.folder / self._files[which]
         begins = self._ends[which - 1] if which else 0
         expected = (self._ends[which] - begins) * self.dtype.itemsize
-        if not file.is_file():
-            raise Corrupt(f"shard {file} is missing", hint=AGAIN)
-        with file.open("rb") as opened:
-            size = opened.seek(0, 2)
+        try:
+            opened = os.open(file, os.O_RDONLY)
+        except FileNotFoundError as error:
+            raise Corrupt(f"shard {file} is missing", hint=AGAIN) from error
+        try:
+            size = os.fstat(opened).st_size
             if size != expected:
                 raise Corrupt(f"shard {file} has {size} bytes, not {expected}", hint=AGAIN)
             if not size:
                 return np.empty(0, dtype=self.dtype)
-            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        mapped.madvise(
-            mmap.MADV_RANDOM
-        )  # sequences are far apart: reading ahead is reading in vain
+            mapped = mmap.mmap(opened, size, access=mmap.ACCESS_READ)
+        finally:
+            os.close(opened)
         return np.frombuffer(mapped, dtype=self.dtype)
 
 
