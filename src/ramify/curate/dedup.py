@@ -35,6 +35,7 @@ from ramify.ground.step import Input, Tell
 SIGNATURES = "signatures"
 LEADER = re.compile(r"of ([0-9a-f]{32})")  # in a reason
 BATCH_ROWS = 4096
+NOBODY = np.empty(0, np.int64)
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -72,6 +73,8 @@ def run_dedup(step: Dedup, inputs: Mapping[str, Input], out: Path, tell: Tell) -
     catalogue = read_catalogue(step, inputs)
     made_in = ["dropped/*.parquet", *(f"{label}/*/*.parquet" for label in step.priority)]
     ledger = Ledger(out, _plan(catalogue, inputs), made_in)
+    if ledger.began_afresh:
+        files.remove(out / SIGNATURES)
     if len(ledger.shards) < len(catalogue.shards):
         clusters = _clusters(step, catalogue, out, tell)
         dropped = clusters.dropped()
@@ -167,11 +170,13 @@ def _clusters(step: Dedup, catalogue: Catalogue, out: Path, tell: Tell) -> Clust
             _write_signatures(step, catalogue, shard, path)
         paths.append(path)
         tell(number + 1, len(catalogue.shards), "shards", "signatures")
-    groups = [group for band in range(step.bands) for group in buckets(paths, band)]
-    wanted = np.unique(np.concatenate(groups)) if groups else np.empty(0, np.int64)
+    lists = [chunk for band in range(step.bands) for chunk in buckets(paths, band).chunks]
+    wanted = np.unique(np.concatenate([NOBODY, *(chunk.flatten().to_numpy() for chunk in lists)]))
     clusters = Clusters(_sets(step, catalogue, wanted), step.jaccard)
-    for group in groups:
-        clusters.add(group)
+    for chunk in lists:
+        ranks, ends = chunk.flatten().to_numpy(), np.cumsum(chunk.value_lengths().to_numpy())
+        for bucket in np.split(ranks, ends[:-1]):
+            clusters.add(bucket)
     return clusters
 
 
@@ -224,6 +229,13 @@ def hold_out(
     """
     stays = np.ones(len(catalogue.rank), np.bool_)
     stays[list(dropped)] = False
+    left = np.bincount(catalogue.corpus[catalogue.place][stays], minlength=len(step.priority))
+    if not left.all():
+        raise BadInput(
+            f"nothing is left of corpus {step.priority[int(np.argmin(left))]!r}:"
+            " all of it is near another corpus before it",
+            hint="take it out, or put it first",
+        )
     keys, corpus = catalogue.key[catalogue.place], catalogue.corpus[catalogue.place]
     if not step.held_out:
         return np.zeros_like(stays)
@@ -306,11 +318,6 @@ def _finish(step: Dedup, catalogue: Catalogue, ledger: Ledger, out: Path) -> dic
             count.update(shard["counts"])
             size.update(shard["bytes"])
         corpora[label] = {"seen": count.total(), **count, "bytes": dict(size)}
-        if not count["kept"]:
-            raise BadInput(
-                f"nothing is left of corpus {label!r}: all of it is near another corpus before it",
-                hint="take it out, or put it first",
-            )
     facts = {"corpora": corpora, **_sizes_of_clusters(out)}
     files.write_json(out / COUNTS, facts)
     files.remove(out / SIGNATURES)

@@ -35,9 +35,9 @@ class Ledger:
     def add(self, entry: Mapping[str, Any], made: Iterable[Path]) -> None:
         """Enter a shard whose files `made` are in place."""
         sizes = {str(x.relative_to(self.folder)): x.stat().st_size for x in made if x.exists()}
-        shard = {**entry, "made": sizes}
-        files.append_line(self._path, _line(shard))
-        self.shards.append(shard)
+        line = _line({**entry, "made": sizes})
+        files.append_line(self._path, line)
+        self.shards.append(json.loads(line))  # as a later attempt would find it
 
     def _sound_lines(self) -> list[dict[str, Any]]:
         if not self._path.exists():

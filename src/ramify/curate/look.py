@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +30,47 @@ def sample(
     `why` is the beginning of a reason (`too_short`), `label` one corpus of a Dedup. Texts are read
     for the chosen rows alone. Raises NotFound, naming what there is, if nothing fits.
     """
-    rows = list(_rows(folder, kept=kept and why is None, why=why, label=label))
-    if not rows:
+    kept = kept and why is None
+    fitting = [
+        (path, group, rows)
+        for path in _tables(folder, kept)
+        if not (kept and label) or path.parent.parent.name == label
+        for group, rows in enumerate(_fitting(pq.ParquetFile(path), kept, why, label))
+    ]
+    ends = list(itertools.accumulate(len(rows) for _, _, rows in fitting))
+    if not ends or not ends[-1]:
         raise NotFound(f"{folder.name} has no such documents", hint=_there_is(folder, kept))
-    chosen = random.Random(derive(seed, "look")).sample(range(len(rows)), min(count, len(rows)))
-    return [_read(folder, *rows[index]) for index in sorted(chosen)]
+    chosen = random.Random(derive(seed, "look")).sample(range(ends[-1]), min(count, ends[-1]))
+    return [_read(folder, *_nth(fitting, ends, index)) for index in sorted(chosen)]
 
 
-def _rows(
-    folder: Path, *, kept: bool, why: str | None, label: str | None
-) -> Iterator[tuple[Path, int, int]]:
-    """Yield (file, row group, row in it) of every document that fits."""
-    for path in _tables(folder, kept):
-        if kept and label and path.parent.parent.name != label:
+Rows = Sequence[int]
+
+
+def _fitting(
+    table: pq.ParquetFile, kept: bool, why: str | None, label: str | None
+) -> Iterator[Rows]:
+    """Yield, per row group, which of its rows fit; columns are read only if something is asked."""
+    asked = not kept and (why is not None or label is not None)
+    names = {"reason", "corpus"} & set(table.schema_arrow.names)
+    for group in range(table.num_row_groups):
+        if not asked:
+            yield range(table.metadata.row_group(group).num_rows)
             continue
-        table = pq.ParquetFile(path)
-        names = table.schema_arrow.names
-        for group in range(table.num_row_groups):
-            columns = [x for x in ("reason", "corpus") if x in names and (why or label)]
-            some = table.read_row_group(group, columns=columns or ["part"]).to_pylist()
-            for index, row in enumerate(some):
-                fits = label is None or row.get("corpus", label) == label
-                if fits and (why is None or row["reason"].startswith(why)):
-                    yield path, group, index
+        rows = table.read_row_group(group, columns=sorted(names)).to_pylist()
+        yield [
+            index
+            for index, row in enumerate(rows)
+            if row["reason"].startswith(why or "") and label in (None, row.get("corpus"))
+        ]
+
+
+def _nth(
+    fitting: list[tuple[Path, int, Rows]], ends: list[int], index: int
+) -> tuple[Path, int, int]:
+    place = bisect.bisect_right(ends, index)
+    path, group, rows = fitting[place]
+    return path, group, rows[index - (ends[place] - len(rows))]
 
 
 def _tables(folder: Path, kept: bool) -> list[Path]:

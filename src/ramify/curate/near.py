@@ -10,15 +10,16 @@ place in the order of who is kept.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ramify.curate.engine import daft
+from ramify.curate.engine import daft, read_parquet
 
+I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 MOST_COMPARED = 32  # documents of a bucket, its first, with which each of the others is compared
 ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -35,7 +36,7 @@ def signatures(
         ngram_size=words,
         seed=1 + seed % 2**31,
     )
-    frame = daft.read_parquet(str(path)).select(daft.col("id"), signed.alias("signature"))
+    frame = read_parquet(path).select(daft.col("id"), signed.alias("signature"))
     for batch in frame.to_arrow_iter():
         flat = batch["signature"].flatten().to_numpy(zero_copy_only=False)
         yield batch["id"], band_hashes(flat.reshape(-1, bands, rows))
@@ -50,15 +51,12 @@ def band_hashes(hashes: npt.NDArray[np.uint32]) -> U64:
     return folded
 
 
-def buckets(paths: list[Path], band: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the ranks, ascending, of the documents that share their hash in a band: two or more."""
+def buckets(paths: list[Path], band: int) -> pa.ChunkedArray:
+    """Return lists of ranks: the documents that share their hash in a band, two or more, by Daft."""
     name = f"band_{band:03}"
-    table = daft.read_parquet([str(path) for path in paths]).select("rank", name)
-    grouped = table.groupby(name).agg(daft.col("rank").list_agg().alias("ranks"))
-    several = grouped.where("list_count(ranks) > 1").select("ranks")
-    for batch in several.to_arrow_iter():
-        for ranks in batch["ranks"]:
-            yield np.sort(ranks.values.to_numpy(zero_copy_only=False)).astype(np.int64)
+    grouped = read_parquet(*paths).groupby(name).agg(daft.col("rank").list_agg().alias("ranks"))
+    found = grouped.where("list_count(ranks) > 1").select("ranks").to_arrow()
+    return found["ranks"].cast(pa.large_list(pa.int64()))
 
 
 def shingles(text: str, words: int) -> U64:
@@ -103,20 +101,19 @@ class Clusters:
             rank = parent[rank]
         return rank
 
-    def add(self, bucket: Iterable[int]) -> None:
+    def add(self, bucket: I64) -> None:
         """Compare each of a bucket's documents with the first 32 of it, and join what is alike.
 
         Which pairs are compared depends on the bucket alone, so the order of buckets changes nothing.
         """
-        first: list[int] = []
-        for rank in map(int, bucket):
-            for other in first:
-                self._meet(other, rank)
-            if len(first) < MOST_COMPARED:
-                first.append(rank)
+        first: list[int] = np.sort(bucket)[:MOST_COMPARED].tolist()
+        for right in np.sort(bucket).tolist():
+            for left in first:
+                if left < right and self.leader(left) != self.leader(right):
+                    self._meet(left, right)
 
     def _meet(self, left: int, right: int) -> None:
-        if self.leader(left) == self.leader(right) or (left, right) in self._refused:
+        if (left, right) in self._refused:
             return
         if jaccard(self._sets[left], self._sets[right]) >= self._threshold:
             low, high = sorted((self.leader(left), self.leader(right)))

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from ramify.curate.engine import daft
+from ramify.curate.engine import daft, read_parquet
 from ramify.curate.sources import SourceFile
 from ramify.curate.steps import Files, PythonInstallation
 
@@ -30,6 +30,13 @@ CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 NESTING = (ast.stmt, ast.excepthandler, ast.match_case)
 BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+# An EncodeError is a name that is no UTF-8, of a kind of file that only a library opens.
+UNREADABLE = (
+    OSError,
+    pa.ArrowException,
+    UnicodeEncodeError,
+    daft.exceptions.DaftCoreException,
+)
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -57,15 +64,15 @@ def documents(file: SourceFile, source: PythonInstallation | Files) -> Iterator[
         for document in _documents(file, source):
             found += 1
             yield document
-    except (OSError, EOFError, pa.ArrowException, daft.exceptions.DaftCoreException) as error:
+    except UNREADABLE as error:
         said = " ".join(str(error).split()).replace(str(file.path), file.origin)
         reason = f"unreadable: after {found} documents: {said[:200]}"
         yield Document(identity(file.origin, found), "", file.origin, found, reason)
 
 
 def _documents(file: SourceFile, source: PythonInstallation | Files) -> Iterator[Document]:
-    if isinstance(source, Files) and file.reader in ("rows", "table"):
-        rows = _json_rows(file.path) if file.reader == "rows" else _table_rows(file.path, source)
+    rows = _rows(file, source) if isinstance(source, Files) else None
+    if rows is not None and isinstance(source, Files):
         for number, row in enumerate(rows):
             yield _row_document(file, source, number, row)
     elif file.reader == "docstrings":
@@ -74,8 +81,23 @@ def _documents(file: SourceFile, source: PythonInstallation | Files) -> Iterator
         yield _whole(file)
 
 
+def _rows(file: SourceFile, source: Files) -> Iterator[dict[str, Any] | Bad] | None:
+    """Return a file's rows, or None if it is a document by itself."""
+    if file.reader == "table":
+        return _table_rows(file.path, source)
+    lines = file.reader == "rows" or (file.reader == "json" and _begins_with_a_row(file.path))
+    return _json_rows(file.path) if lines else None
+
+
+def _begins_with_a_row(path: Path) -> bool:
+    with _open(path) as stream:
+        return isinstance(_json_row(stream.readline(LIMIT_BYTES)), dict)
+
+
 def _open(path: Path) -> BinaryIO:
     kind = COMPRESSION.get(path.suffix.lower())
+    if kind is None:
+        return path.open("rb")
     stream = pa.input_stream(str(path), compression=kind, buffer_size=1 << 18)
     return io.BufferedReader(stream, 1 << 18)
 
@@ -181,7 +203,7 @@ def _json_row(line: bytes) -> dict[str, Any] | Bad:
 
 def _table_rows(path: Path, source: Files) -> Iterator[dict[str, Any] | Bad]:
     """Yield the rows of a parquet file by Daft, in order, only the columns asked for."""
-    frame = daft.read_parquet(str(path))
+    frame = read_parquet(path)
     there = frame.column_names
     wanted = [x for x in (source.text_column, source.id_column, source.origin_column) if x in there]
     if source.text_column not in there:  # rows are counted all the same

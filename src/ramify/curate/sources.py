@@ -17,7 +17,7 @@ from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.files import sha256
 
 MANIFEST = "manifest.json"
-Reader = Literal["whole", "python", "docstrings", "description", "rows", "table"]
+Reader = Literal["whole", "python", "docstrings", "description", "rows", "table", "json"]
 
 ROWS = frozenset({".jsonl", ".ndjson"})
 COMPRESSED = frozenset({".gz", ".zst"})
@@ -53,15 +53,18 @@ def listing(source: PythonInstallation | Files) -> list[SourceFile]:
         case _:
             found = list(_sympy())
     if not found:
-        raise BadInput(
-            f"{_where(source)} holds no file to read",
-            hint="give a folder with .jsonl, .parquet or text files (hidden ones are left out)",
-        )
+        raise BadInput(f"{_where(source)} holds no file to read", hint=_give(source))
     return sorted(found, key=lambda file: (_order(file.origin), file.origin))
 
 
 def _where(source: PythonInstallation | Files) -> str:
     return source.path if isinstance(source, Files) else f"this Python's {source.part}"
+
+
+def _give(source: PythonInstallation | Files) -> str:
+    if isinstance(source, Files):
+        return "give a folder with .jsonl, .parquet or text files (hidden ones are left out)"
+    return "use a Python that was installed with its source files"
 
 
 def _order(origin: str) -> bytes:
@@ -70,7 +73,7 @@ def _order(origin: str) -> bytes:
 
 def _standard_library() -> Iterator[SourceFile]:
     for path, name in _walk(Path(sysconfig.get_path("stdlib")), NOT_STANDARD):
-        if path.suffix == ".py":
+        if path.suffix == ".py" and not name.startswith("_sysconfigdata"):  # of the machine
             yield _source_file(path, f"python/{name}", "python")
 
 
@@ -86,12 +89,12 @@ def _sympy() -> Iterator[SourceFile]:
 
 
 def _packages() -> Iterator[SourceFile]:
-    roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
-    for root in sorted(roots):
-        for path, name in _walk(root, NOT_PROSE):
-            reader = _package_reader(path, name)
-            if reader:
-                yield _source_file(path, f"packages/{name}", reader)
+    roots = [Path(sysconfig.get_path(kind)).resolve() for kind in ("platlib", "purelib")]
+    found = {name: path for root in roots for path, name in _walk(root, NOT_PROSE)}
+    for name, path in found.items():
+        reader = _package_reader(path, name)
+        if reader:
+            yield _source_file(path, f"packages/{name}", reader)
 
 
 def _package_reader(path: Path, name: str) -> Reader | None:
@@ -122,6 +125,8 @@ def _reader(path: Path) -> Reader:
     suffix = inner.suffix.lower()
     if suffix in ROWS:
         return "rows"
+    if suffix == ".json":  # lines of rows, or one document: its first line tells
+        return "json"
     return "table" if suffix == ".parquet" and inner is path else "whole"
 
 
@@ -156,15 +161,18 @@ def changed(step: Read, folder: Path) -> list[str]:
     path = folder / MANIFEST
     manifest = json.loads(path.read_text())
     before = path.stat().st_mtime_ns
-    now = {file.origin: file for file in listing(step.source)}
+    try:
+        now = {file.origin: file for file in listing(step.source)}
+    except (NotFound, BadInput):
+        return [f"{_where(step.source)} is gone"]
     lines = []
-    for file in manifest["files"]:
-        there = now.pop(file["path"], None)
-        if there is None:
-            lines.append(f"{file['path']} is gone")
-        elif there.bytes != file["bytes"]:
-            lines.append(f"{file['path']} had {file['bytes']} bytes, now {there.bytes}")
-        elif there.changed_ns > before and sha256(there.path) != file["sha256"]:
-            lines.append(f"{file['path']} has changed")
-    new = sorted(now)[: max(0, len(now) - manifest["not_read"])]
-    return lines + ([f"{len(now) - manifest['not_read']} files are new"] if new else [])
+    for was in manifest["files"]:
+        file = now.pop(was["path"], None)
+        if file is None:
+            lines.append(f"{was['path']} is gone")
+        elif file.bytes != was["bytes"]:
+            lines.append(f"{was['path']} had {was['bytes']} bytes, now {file.bytes}")
+        elif file.changed_ns > before and sha256(file.path) != was["sha256"]:
+            lines.append(f"{was['path']} has other content")
+    added = len(now) - manifest["not_read"]
+    return [*lines, f"{added} more files are there"] if added > 0 else lines

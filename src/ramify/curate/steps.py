@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -92,7 +92,6 @@ class Dedup(Step):
     by a keyed hash, goes to evaluation: at least `held_out_least` documents of each corpus.
     """
 
-    conduct: ClassVar[frozenset[str]] = frozenset()
     corpora: dict[str, Ref]
     priority: tuple[str, ...] = ()
     bands: int = Field(default=14, ge=1, le=256)
