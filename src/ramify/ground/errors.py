@@ -7,6 +7,7 @@ RamifyError
 ├── Corrupt       (ValueError)       a file that is not what its record says
 ├── Busy          (RuntimeError)     another process holds the lock
 ├── Failed        (RuntimeError)     a step's worker ended without a record
+├── Stopped       (RuntimeError)     told to stop before the end; what was finished is kept
 ├── Diverged      (ArithmeticError)  too many non-finite losses or gradients
 └── MissingExtra  (ImportError)      an optional dependency that is not installed
 """
@@ -50,6 +51,10 @@ class Busy(RamifyError, RuntimeError):
 
 class Failed(RamifyError, RuntimeError):
     """A step's worker ended without a record."""
+
+
+class Stopped(RamifyError, RuntimeError):
+    """Told to stop before the end; what was finished is kept."""
 
 
 class Diverged(RamifyError, ArithmeticError):

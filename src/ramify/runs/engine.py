@@ -1,0 +1,313 @@
+"""Where the work is done: here, a process per step, as many at once as the cores allow. Torch-free.
+
+plan ─▶ pending ─▶ ready (inputs there, cores free) ─▶ worker process ─▶ judged by its record
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ramify.ground import artifact, files
+from ramify.ground.errors import Failed, RamifyError, Stopped
+from ramify.ground.step import Ref
+from ramify.runs import job as jobs
+from ramify.runs.job import Given, Job
+from ramify.runs.lab import JOBS, LOGS, Lab
+from ramify.runs.plan import Item, Plan
+from ramify.train import places
+from ramify.train.steps import Run
+
+GRACE_SECONDS = 60.0  # to save and leave, after SIGTERM
+# seen to be faster on CPU; glibc and OpenMP read them before a process starts
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+    "DO_NOT_TRACK": "true",
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+
+
+class Watcher(Protocol):
+    """What an engine tells while it works."""
+
+    def started(self, item: Item) -> None: ...
+    def progress(self, item: Item, done: float, total: float, unit: str, note: str) -> None: ...
+    def note(self, item: Item, text: str) -> None: ...
+    def ended(self, item: Item, error: RamifyError | None) -> None: ...
+
+
+@dataclass
+class Engine:
+    """Runs the difference of a plan on this machine."""
+
+    lab: Lab
+    cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    processes: int = 1  # per training run, under torchrun
+    parallel: str = "ddp"
+
+    def run(self, plan: Plan, watcher: Watcher) -> None:
+        """Make all that the plan wants and that is not there; raises the first error once all ended.
+
+        A step that fails holds back only what needs it. KeyboardInterrupt and SIGTERM stop every
+        worker, which saves what it has, and raise Stopped.
+        """
+        self.lab.create()
+        crew = _Crew(self, plan, watcher)
+        with _sigterm_is_interrupt():
+            try:
+                crew.work()
+            except KeyboardInterrupt:
+                crew.stop()
+                raise Stopped("stopped", hint="type the same command to go on") from None
+            except BaseException:
+                crew.stop()
+                raise
+        if crew.errors:
+            raise crew.errors[0]
+
+
+@dataclass
+class _Worker:
+    item: Item
+    process: subprocess.Popen[str]
+    threads: int
+    error: RamifyError | None = None
+
+
+class _Crew:
+    """The workers of one plan: who waits, who works, who is done."""
+
+    def __init__(self, engine: Engine, plan: Plan, watcher: Watcher) -> None:
+        self.engine, self.plan, self.watcher, self.lab = engine, plan, watcher, engine.lab
+        self.pending = list(plan.to_do)
+        self.working: dict[str, _Worker] = {}
+        self.failed: set[str] = set()
+        self.errors: list[RamifyError] = []
+        self.events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]] = queue.SimpleQueue()
+        runs = [item.step for item in plan.items if isinstance(item.step, Run)]
+        # steps that are no runs take as many threads as the thriftiest run does
+        self.threads = min((self._run_threads(run) for run in runs), default=1)
+
+    def _run_threads(self, run: Run) -> int:
+        return min(run.numerics.threads or self.engine.cores, self.engine.cores)
+
+    def work(self) -> None:
+        """Start what can be started and hear what is told, until nothing is left."""
+        while self.pending or self.working:
+            self._start_ready()
+            if not self.working:
+                self._give_up()
+                return
+            with contextlib.suppress(queue.Empty):
+                self._hear(*self.events.get(timeout=0.2))
+
+    def _start_ready(self) -> None:
+        for item in list(self.pending):
+            free = self.engine.cores - sum(worker.threads for worker in self.working.values())
+            needs = self._threads(item)
+            if needs > free and self.working:
+                return
+            if self._is_ready(item):
+                self.pending.remove(item)
+                self._start(item, needs)
+
+    def _threads(self, item: Item) -> int:
+        if isinstance(item.step, Run):
+            return min(self._run_threads(item.step) * self.engine.processes, self.engine.cores)
+        return self.threads
+
+    def _is_ready(self, item: Item) -> bool:
+        return all(self._is_there(ref) for ref in self._refs(item).values())
+
+    def _is_there(self, ref: Ref) -> bool:
+        return (self._folder(ref) / artifact.RECORD).exists()
+
+    def _folder(self, ref: Ref) -> Path:
+        end = self.plan.recipe.end(ref)
+        folder = self.lab.at(ref.name)
+        return folder if end is None else places.point_folder(folder, end)
+
+    def _refs(self, item: Item) -> dict[str, Ref]:
+        """Return the refs that a job takes in: of a run, the sources of its whole line too."""
+        step = item.step
+        if not isinstance(step, Run):
+            return step.refs()
+        found: dict[str, Ref] = {}
+        for run in self.plan.recipe.lineage(step):
+            found.update({w: ref for w, ref in run.refs().items() if w.startswith("sources.")})
+        if "parent" in (own := step.refs()):
+            found["parent"] = own["parent"]
+        return found
+
+    def _give_up(self) -> None:
+        for item in self.pending:
+            waits = next((str(r) for r in self._refs(item).values() if not self._is_there(r)), "?")
+            if not self.errors:
+                self.errors.append(Failed(f"{item.name} waits for {waits}, which nobody makes"))
+
+    def _job(self, item: Item, threads: int) -> Job:
+        step, prints = item.step, self.plan.prints
+        lineage = self.plan.recipe.lineage(step) if isinstance(step, Run) else (step,)
+        inputs = {
+            where: Given(path=str(self._folder(ref)), fingerprint=prints.of(ref))
+            for where, ref in self._refs(item).items()
+        }
+        return Job(
+            steps=tuple(jobs.told(each) for each in lineage),
+            inputs=inputs,
+            folder=str(self.lab.at(item.name)),
+            lock=str(self.lab.lock(item.name)),
+            points=item.points,
+            asked={} if isinstance(step, Run) else json.loads(json.dumps(prints.asked(item.name))),
+            threads=threads,
+            parallel=self.engine.parallel if self.engine.processes > 1 else "none",
+        )
+
+    def _start(self, item: Item, threads: int) -> None:
+        log = self.lab.log(item.name)
+        told = self.lab.folder / JOBS / f"{log.stem}.json"
+        for folder in (log.parent, told.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(told, self._job(item, threads).model_dump_json(indent=1) + "\n")
+        many = self.engine.processes if isinstance(item.step, Run) else 1
+        command = [sys.executable, "-m"]
+        if many > 1:
+            command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={many}", "-m"]
+        each = max(threads // many, 1)
+        with log.open("a") as errors:
+            process = subprocess.Popen(
+                [*command, "ramify.worker", str(told)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={
+                    **ENVIRONMENT,
+                    **os.environ,
+                    "OMP_NUM_THREADS": str(each),
+                    "DAFT_PROGRESS_BAR": "0",
+                },
+                start_new_session=True,
+            )
+        self.working[item.name] = _Worker(item, process, threads)
+        self.watcher.started(item)
+        threading.Thread(target=self._read, args=(item.name, process), daemon=True).start()
+
+    def _read(self, name: str, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            with contextlib.suppress(json.JSONDecodeError):
+                event = json.loads(line)
+                if isinstance(event, dict) and "event" in event:
+                    self.events.put((name, event))
+        process.wait()
+        self.events.put((name, None))
+
+    def _hear(self, name: str, event: dict[str, Any] | None) -> None:
+        worker = self.working[name]
+        if event is None:
+            self._judge(self.working.pop(name))
+            return
+        match event.pop("event"):
+            case "progress":
+                self.watcher.progress(worker.item, **event)
+            case "note":
+                self.watcher.note(worker.item, event["note"])
+            case "error":
+                worker.error = _error(event)
+            case _:
+                pass
+
+    def _judge(self, worker: _Worker) -> None:
+        """Look at the record, never at an exit code alone."""
+        item = worker.item
+        if isinstance(item.step, Run):
+            made = all(self._is_there(Ref(name=item.name, at=at)) for at in item.points)
+        else:
+            made = self._is_there(Ref(name=item.name))
+        error = None if made else worker.error or self._died(worker)
+        if error is not None:
+            self.errors.append(error)
+            self.failed.add(item.name)
+            needy = self._needs_failed()
+            self.pending = [waiting for waiting in self.pending if waiting.name not in needy]
+        self.watcher.ended(item, error)
+
+    def _died(self, worker: _Worker) -> RamifyError:
+        code = worker.process.returncode
+        how = f"was killed by signal {-code}" if code < 0 else f"left with exit code {code}"
+        log = self.lab.folder / LOGS / self.lab.log(worker.item.name).name
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        last = f" ({lines[-1].strip()[:160]})" if lines and code > 0 else ""
+        return Failed(
+            f"{worker.item.name} {how} without a record{last}",
+            hint=f"look into {log}, then type the same command again",
+        )
+
+    def _needs_failed(self) -> set[str]:
+        """Return the names of steps that need one that failed and is not there."""
+        held = set(self.failed)
+        for item in self.plan.items:
+            refs = self._refs(item).values()
+            if any(ref.name in held and not self._is_there(ref) for ref in refs):
+                held.add(item.name)
+        return held
+
+    def stop(self) -> None:
+        """Ask every worker to save and leave; end those that do not."""
+        for worker in self.working.values():
+            _signal(worker.process, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        for worker in self.working.values():
+            try:
+                worker.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                _signal(worker.process, signal.SIGKILL)
+                worker.process.wait()
+
+
+def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _error(event: dict[str, Any]) -> RamifyError:
+    kinds = {kind.__name__: kind for kind in _kinds(RamifyError)}
+    return kinds.get(event["kind"], Failed)(event["message"], hint=event["hint"])
+
+
+def _kinds(base: type[RamifyError]) -> Iterator[type[RamifyError]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+@contextlib.contextmanager
+def _sigterm_is_interrupt() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before: Callable[..., Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,138 @@
+"""What a worker does: the function of each step class, and the one way to call it. Workers only."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from ramify.curate.steps import Dedup, Read
+from ramify.evals.steps import Evaluate
+from ramify.ground import artifact
+from ramify.ground.artifact import Record
+from ramify.ground.errors import Stopped
+from ramify.ground.step import Input, Step, Tell
+from ramify.runs.job import Job, is_run
+from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
+from ramify.train.steps import Average, Cooldown, Cosine, Run, Trunk
+
+# where each is made, imported when it is: curation and packing start without torch
+MAKERS: dict[type[Step], str] = {
+    Read: "ramify.curate.read:run_read",
+    Dedup: "ramify.curate.dedup:run_dedup",
+    Tokenizer: "ramify.tokens.make:run_tokenizer",
+    BroughtTokenizer: "ramify.tokens.make:run_brought",
+    Tokenize: "ramify.tokens.make:run_tokenize",
+    Trunk: "ramify.train.make:run_train",
+    Cosine: "ramify.train.make:run_train",
+    Cooldown: "ramify.train.make:run_train",
+    Average: "ramify.train.make:run_average",
+    Evaluate: "ramify.evals.make:run_evaluate",
+}
+
+
+def maker(kind: type[Step]) -> Callable[..., Any]:
+    """Return the function that makes a kind of step."""
+    module, _, function = MAKERS[kind].partition(":")
+    return cast("Callable[..., Any]", getattr(importlib.import_module(module), function))
+
+
+def execute(job: Job, tell: Tell, say: Callable[[str], None], stopping: Callable[[], bool]) -> bool:
+    """Do a job; return False if it was told to stop before its end. Finished work stays finished."""
+    steps = job.lineage()
+    step = steps[-1]
+    if is_run(step):
+        return _train(job, cast("tuple[Run, ...]", steps), tell, say, stopping)
+    folder = Path(job.folder)
+    if artifact.read_record(folder) is not None:
+        return True
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    inputs = _inputs(job)
+    began, cpu = time.monotonic(), time.process_time()
+    work = artifact.begin(folder, job.asked)
+    facts = maker(type(step))(step, inputs, work, _or_stop(tell, stopping))
+    cost = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
+    refs = step.refs()
+    record = Record(
+        name=step.name,
+        kind=step.kind(),
+        fingerprint=artifact.digest(job.asked),
+        asked=job.asked,
+        step=job.steps[-1],
+        parents={
+            where: {
+                "name": refs[where].name,
+                "at": refs[where].at,
+                "fingerprint": given.fingerprint,
+            }
+            for where, given in inputs.items()
+        },
+        facts=json.loads(json.dumps(facts)),
+        cost={key: round(value, 3) for key, value in cost.items()},
+    )
+    artifact.seal(work, folder, record)
+    return True
+
+
+def _or_stop(tell: Tell, stopping: Callable[[], bool]) -> Tell:
+    def told(done: float, total: float, unit: str, note: str = "") -> None:
+        tell(done, total, unit, note)
+        if stopping():
+            raise Stopped("told to stop")
+
+    return told
+
+
+def _inputs(job: Job) -> dict[str, Input]:
+    """Return the inputs with their records; each was finished, and its sizes are looked at again."""
+    inputs = {}
+    for where, given in job.inputs.items():
+        folder = Path(given.path)
+        record = artifact.require_sound(folder, hashes=False)
+        inputs[where] = Input(folder, record.model_dump(mode="json"), given.fingerprint)
+    return inputs
+
+
+def _train(
+    job: Job,
+    lineage: tuple[Run, ...],
+    tell: Tell,
+    say: Callable[[str], None],
+    stopping: Callable[[], bool],
+) -> bool:
+    train = importlib.import_module("ramify.train.make")
+    distributed = importlib.import_module("ramify.train.distributed")
+    notes = _Notes(say)
+    wanted = train.Wanted(
+        run=lineage[-1],
+        lineage=lineage,
+        inputs=_inputs(job),
+        folder=Path(job.folder),
+        points=job.points,
+        keep=job.points,
+        tell=tell,
+        stopping=stopping,
+        notes=notes,
+    )
+    with distributed.world(job.parallel) as world:
+        done: bool = train.run_train(wanted, world)
+    return done
+
+
+class _Notes(list[str]):
+    """Says a note when it is made."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self.say = say
+
+    def append(self, note: str) -> None:
+        super().append(note)
+        self.say(note)
+
+    def extend(self, notes: Any) -> None:
+        for note in notes:
+            self.append(note)

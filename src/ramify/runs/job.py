@@ -1,0 +1,77 @@
+"""One job of a worker: a step as JSON, with where its inputs are and what of it is wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ramify.curate.steps import Dedup, Read
+from ramify.evals.steps import Evaluate
+from ramify.ground.errors import BadInput
+from ramify.ground.step import Step
+from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
+from ramify.train.steps import Average, Cooldown, Cosine, Run, Trunk
+
+KINDS: dict[str, type[Step]] = {
+    cls.kind(): cls
+    for cls in (
+        Read,
+        Dedup,
+        Tokenizer,
+        BroughtTokenizer,
+        Tokenize,
+        Trunk,
+        Cosine,
+        Cooldown,
+        Average,
+        Evaluate,
+    )
+}
+
+
+class Given(BaseModel):
+    """A resolved input: a finished folder and its fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: str
+    fingerprint: str
+
+
+class Job(BaseModel):
+    """All that a worker is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: tuple[
+        dict[str, Any], ...
+    ]  # the step last; before it, root first, the runs it descends from
+    inputs: dict[str, Given] = {}
+    folder: str
+    lock: str
+    points: tuple[int, ...] = ()
+    asked: dict[str, Any] = {}  # the identity of a step that is no run
+    threads: int = 1
+    parallel: str = "none"
+
+    def lineage(self) -> tuple[Step, ...]:
+        """Return the steps as what they are."""
+        return tuple(parse(step) for step in self.steps)
+
+
+def told(step: Step) -> dict[str, Any]:
+    """Return a step as JSON with its kind."""
+    return {"kind": step.kind(), **step.model_dump(mode="json")}
+
+
+def parse(step: dict[str, Any]) -> Step:
+    """Return the step that its JSON tells of; BadInput for a kind that this version does not know."""
+    fields = dict(step)
+    kind = fields.pop("kind")
+    if kind not in KINDS:
+        raise BadInput(f"a step of kind {kind!r} is not known", hint=f"kinds: {', '.join(KINDS)}")
+    return KINDS[kind].model_validate(fields)
+
+
+def is_run(step: Step) -> bool:
+    """Say whether a step is a training line, which grows in place."""
+    return isinstance(step, Run)

@@ -1,0 +1,240 @@
+"""What exists: a folder of finished and unfinished steps, under the names that people gave them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ramify.ground import artifact, files
+from ramify.ground.artifact import Record
+from ramify.ground.errors import BadInput, Corrupt, NotFound
+from ramify.ground.journal import read as read_journal
+from ramify.train import places
+
+MARK = "lab.json"
+LOCKS, LOGS, JOBS = ".locks", ".logs", ".jobs"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One step as it is found in a lab."""
+
+    name: str
+    folder: Path
+    is_run: bool
+    is_partial: bool
+
+
+class Lab:
+    """A folder that holds steps by name; readers never see half a thing."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Lab:
+        """Open a lab that exists; NotFound if nothing was ever made there."""
+        lab = cls(folder)
+        if not (lab.folder / MARK).is_file():
+            raise NotFound(f"there is no lab in {folder}", hint="type: ramify run RECIPE --lab DIR")
+        return lab
+
+    def create(self) -> Lab:
+        """Make the lab's folder if it is not there."""
+        if not (self.folder / MARK).is_file():
+            if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
+                raise BadInput(
+                    f"{self.folder} is there, and is no lab", hint="give --lab another folder"
+                )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files.write_json(self.folder / MARK, {"format": 1})
+        return self
+
+    def at(self, name: str) -> Path:
+        """Return the folder of the step called `name`, whether or not it is there."""
+        return self.folder / name
+
+    def lock(self, name: str) -> Path:
+        """Return the lock file of the step called `name`."""
+        return self.folder / LOCKS / f"{name.replace('/', '+')}.lock"
+
+    def log(self, name: str) -> Path:
+        """Return the file that takes what the step's worker prints."""
+        return self.folder / LOGS / f"{name.replace('/', '+')}.log"
+
+    def places(self) -> Iterator[Place]:
+        """Yield every step that is there, finished or not, in order of name."""
+        yield from _places(self.folder, self.folder)
+
+    def place(self, name: str) -> Place:
+        """Return the step called `name`; NotFound, with the names that are there, if it is not."""
+        folder = self.at(name)
+        if (folder / places.RUN).exists():
+            return Place(name, folder, is_run=True, is_partial=not places.points(folder))
+        if (folder / artifact.RECORD).exists():
+            return Place(name, folder, is_run=False, is_partial=False)
+        there = ", ".join(place.name for place in self.places()) or "nothing"
+        raise NotFound(f"{name} is not in {self.folder}", hint=f"there: {there}")
+
+    def record(self, name: str) -> Record | None:
+        """Return the record of a finished step that is no run."""
+        return artifact.read_record(self.at(name))
+
+    def points_of(self, run: str) -> dict[int, Path]:
+        """Return the finished points of a run by token."""
+        return places.points(self.at(run))
+
+    def journal(self, run: str, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return the journal of a run: those lines that hold."""
+        return read_journal(self.at(run) / places.JOURNAL, kind)
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return a table of every point of every run, for notebooks: a list of plain rows.
+
+        Columns: run, kind, parent, leaves_at, tokens, decayed, loss (the mean of its last steps,
+        in nats), rate, parameters, seconds, fingerprint, path, and bits_per_byte by domain where a
+        probe looked. `pandas.DataFrame(lab.points())` makes a frame of it.
+        """
+        return [row for place in self.places() if place.is_run for row in self._rows(place)]
+
+    def _rows(self, place: Place) -> Iterator[dict[str, Any]]:
+        born = places.read_run(place.folder) or {}
+        own = born["lineage"][-1]
+        parent = own.get("parent") or {}
+        steps = self.journal(place.name, "step")
+        probes = {
+            line["tokens"]: line["bits_per_byte"] for line in self.journal(place.name, "probe")
+        }
+        for tokens, folder in places.points(place.folder).items():
+            record = artifact.read_record(folder)
+            assert record is not None
+            yield {
+                "run": place.name,
+                "kind": own["kind"],
+                "parent": parent.get("name"),
+                "leaves_at": parent.get("at"),
+                "tokens": tokens,
+                "decayed": record.facts["decayed"],
+                "loss": recent_loss(steps, tokens),
+                "rate": record.facts["rate"],
+                "parameters": born.get("parameters"),
+                "seconds": sum(line["seconds"] for line in steps if line["tokens"] <= tokens),
+                "fingerprint": record.fingerprint,
+                "path": str(folder),
+                "bits_per_byte": probes.get(tokens),
+            }
+
+    def verify(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield (name, what is wrong) for every finished folder: every record, size and hash."""
+        for place in self.places():
+            if place.is_partial and not place.is_run:
+                continue
+            folders = [place.folder]
+            if place.is_run:
+                folders = [
+                    *places.points(place.folder).values(),
+                    *places.windows(place.folder).values(),
+                ]
+            for folder in folders:
+                yield folder.relative_to(self.folder).as_posix(), _wrong(folder)
+
+    def forget(self, name: str, after: int | None = None) -> list[str]:
+        """Remove a step, or of a run only what lies after a token; return what was removed.
+
+        Raises Busy while it is being made, NotFound if there is no such step, BadInput if a
+        branch that is there leaves what would be removed.
+        """
+        place = self._any(name)
+        with _held(self, name):
+            if after is None:
+                for folder in (place.folder, artifact.partial(place.folder)):
+                    _discard(folder)
+                return [name]
+            if not place.is_run:
+                raise BadInput(f"{name} is no run", hint=f"type: ramify forget {name}")
+            late = [
+                (tokens, folder)
+                for found in (places.points(place.folder), places.windows(place.folder))
+                for tokens, folder in found.items()
+                if tokens > after
+            ]
+            for _, folder in late:
+                _discard(folder)
+            return [f"{name}@{tokens}" for tokens in sorted({tokens for tokens, _ in late})]
+
+    def _any(self, name: str) -> Place:
+        if not self.at(name).exists() and artifact.partial(self.at(name)).exists():
+            return Place(name, self.at(name), is_run=False, is_partial=True)
+        return self.place(name)
+
+    def children(self, name: str) -> list[str]:
+        """Return the names of what was made from a step and is there."""
+        found = set()
+        for place in self.places():
+            for parent in self.parents(place).values():
+                if parent["name"] == name:
+                    found.add(place.name)
+        return sorted(found)
+
+    def parents(self, place: Place) -> dict[str, dict[str, Any]]:
+        """Return what a step was made from: field -> {name, at, fingerprint}."""
+        if place.is_run:
+            newest = list(places.points(place.folder).values())[-1:]
+            record = artifact.read_record(newest[0]) if newest else None
+        else:
+            record = artifact.read_record(place.folder)
+        return record.parents if record else {}
+
+
+def recent_loss(steps: list[dict[str, Any]], tokens: int, last: int = 20) -> float | None:
+    """Return the mean loss of the last steps up to a token."""
+    losses = [
+        line["loss"] for line in steps if line["tokens"] <= tokens and line["loss"] is not None
+    ]
+    return sum(losses[-last:]) / len(losses[-last:]) if losses else None
+
+
+def _held(lab: Lab, name: str) -> AbstractContextManager[None]:
+    return artifact.lock(lab.lock(name))
+
+
+def _discard(folder: Path) -> None:
+    # the record first, so that nobody takes the rest for finished
+    if folder.exists():
+        files.remove(folder / artifact.RECORD)
+        files.remove(folder)
+
+
+def _places(folder: Path, top: Path) -> Iterator[Place]:
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir() or entry.name.startswith("."):
+            continue
+        name = entry.relative_to(top).as_posix()
+        if (entry / places.RUN).exists():
+            yield Place(name, entry, is_run=True, is_partial=not places.points(entry))
+        elif entry.name.endswith(".partial"):
+            yield Place(name.removesuffix(".partial"), entry, is_run=False, is_partial=True)
+        elif (entry / artifact.RECORD).exists():
+            yield Place(name, entry, is_run=False, is_partial=False)
+        else:
+            yield from _places(entry, top)
+
+
+def _wrong(folder: Path) -> list[str]:
+    try:
+        record = artifact.read_record(folder)
+    except Corrupt as error:
+        return [str(error)]
+    return artifact.unsound(folder, record) if record else [f"{folder} has no record"]
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON of a file of a lab; Corrupt if it is none."""
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise Corrupt(f"{path} cannot be read", hint="type: ramify verify") from error

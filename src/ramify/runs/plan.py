@@ -1,0 +1,382 @@
+"""The difference between what is wanted and what exists, in order and with its price. Pure but for reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+from ramify.evals.steps import Evaluate
+from ramify.ground import artifact
+from ramify.ground.errors import BadInput, Mismatch, NotFound
+from ramify.ground.journal import read as read_journal
+from ramify.ground.step import Step
+from ramify.model.config import ModelConfig
+from ramify.runs.lab import Lab
+from ramify.runs.recipe import Prints, Recipe
+from ramify.scaling.flops import forward_flops, six_nd, train_flops
+from ramify.train import places
+from ramify.train.line import Line
+from ramify.train.steps import Cooldown, Cosine, Root, Run
+
+StepState = Literal["done", "partial", "wanted"]
+BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
+ASSUMED_FLOPS = 5e10  # a second of one CPU core, where nothing was measured yet
+EPOCHS_WARNED = 4.0  # SmolLM2, section 4: no source beyond 4 to 5 epochs
+
+
+@dataclass(frozen=True)
+class Item:
+    """One step of a plan: what of it is there, what is to do, and what that costs."""
+
+    step: Step
+    state: StepState
+    points: tuple[int, ...] = ()  # wanted of a run, in order
+    missing: tuple[int, ...] = ()
+    begins_at: int = 0
+    parent: str | None = None
+    todo_tokens: int = 0  # to train, replays included
+    replay_tokens: int = 0
+    flops: float = 0.0  # of what is to do
+    whole_flops: float = 0.0  # of the step from its beginning
+    seconds: float | None = None
+    disk_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return self.step.name
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An amount for the tree, for its controls, and for the same answers trained one by one."""
+
+    tree: float
+    controls: float
+    one_by_one: float
+
+    def json(self) -> dict[str, float]:
+        """Return the three amounts by name."""
+        return {"tree": self.tree, "controls": self.controls, "one_by_one": self.one_by_one}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every step of a recipe against a lab."""
+
+    recipe: Recipe
+    prints: Prints
+    items: tuple[Item, ...]
+    flops_per_second: float  # of one worker: measured in this lab, given, or assumed
+    measured: bool
+    price_per_hour: float | None = None
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    @cached_property
+    def to_do(self) -> tuple[Item, ...]:
+        """The items that are not done."""
+        return tuple(item for item in self.items if item.state != "done")
+
+    @cached_property
+    def tokens(self) -> Cost:
+        """Tokens trained: the trunk and the branches that answer a budget, the cosine runs, and the rest."""
+        runs = [(item, item.step) for item in self.items if isinstance(item.step, Run)]
+        tree = sum(max(i.points) - i.begins_at for i, run in runs if not isinstance(run, Cosine))
+        controls = sum(run.tokens for _, run in runs if isinstance(run, Cosine))
+        return Cost(tree, controls, sum(run.tokens for _, run in runs if isinstance(run, Cooldown)))
+
+    @cached_property
+    def flops(self) -> Cost:
+        """FLOPs, counted per matrix product, as `tokens` are."""
+        tree = controls = one_by_one = 0.0
+        for item in self.items:
+            if isinstance(item.step, Cosine):
+                controls += item.whole_flops
+            elif isinstance(item.step, Run):
+                tree += item.whole_flops
+            if isinstance(item.step, Cooldown):
+                root = self.recipe.lineage(item.step)[0]
+                one_by_one += run_flops(root, item.step.tokens)
+        return Cost(tree, controls, one_by_one)
+
+    def seconds(self, flops: float) -> float:
+        """Return the seconds of one worker that so many FLOPs take."""
+        return flops / self.flops_per_second
+
+    def money(self, flops: float) -> float | None:
+        """Return what so many FLOPs cost at the given price of a worker's hour."""
+        return (
+            None
+            if self.price_per_hour is None
+            else self.seconds(flops) / 3600 * self.price_per_hour
+        )
+
+    def json(self) -> dict[str, Any]:
+        """Return the plan as plain data, as `ramify plan --json` prints it."""
+        return {
+            "recipe": self.recipe.name,
+            "steps": [self._row(item) for item in self.items],
+            "tokens": self.tokens.json(),
+            "flops": self.flops.json(),
+            "todo": {
+                "tokens": sum(item.todo_tokens for item in self.items),
+                "replay_tokens": sum(item.replay_tokens for item in self.items),
+                "flops": sum(item.flops for item in self.items),
+                "seconds": sum(self.seconds(item.flops) for item in self.items),
+                "disk_bytes": sum(item.disk_bytes for item in self.items),
+                "money": self.money(sum(item.flops for item in self.items)),
+            },
+            "flops_per_second": self.flops_per_second,
+            "measured": self.measured,
+            "warnings": list(self.warnings),
+        }
+
+    def _row(self, item: Item) -> dict[str, Any]:
+        run = item.step if isinstance(item.step, Run) else None
+        root = self.recipe.lineage(run)[0] if run else None
+        return {
+            "name": item.name,
+            "kind": item.step.kind(),
+            "parent": item.parent,
+            "leaves_at_tokens": run.leaves_at if isinstance(run, Cooldown) else None,
+            "ends_at_tokens": max(item.points) if run else None,
+            "asked_tokens": (run.asked_tokens or run.tokens) if run else None,
+            "state": item.state,
+            "inputs": {where: str(ref) for where, ref in item.step.refs().items()},
+            "points": list(item.points),
+            "missing": list(item.missing),
+            "todo_tokens": item.todo_tokens,
+            "replay_tokens": item.replay_tokens,
+            "flops": item.flops,
+            "six_nd": six_nd(root.model.parameters, item.todo_tokens)
+            if isinstance(root, Root)
+            else None,
+            "disk_bytes": item.disk_bytes,
+        }
+
+
+def plan(
+    recipe: Recipe,
+    lab: Lab,
+    *,
+    flops_per_second: float | None = None,
+    price_per_hour: float | None = None,
+    only: Collection[str] = (),
+    until: int | None = None,
+) -> Plan:
+    """Return the plan of a recipe against a lab; makes and changes nothing.
+
+    `only` keeps the named steps and what they need; `until` asks of every run no point beyond it.
+    Raises Mismatch, with the fields, where a step under a wanted name was asked for otherwise.
+    """
+    prints = Prints(recipe)
+    names = _needed(recipe, only, until)
+    measured = _measured(lab) if flops_per_second is None else None
+    items = tuple(
+        _item(recipe, step, prints, lab, until) for step in recipe.ordered if step.name in names
+    )
+    return Plan(
+        recipe=recipe,
+        prints=prints,
+        items=items,
+        flops_per_second=flops_per_second or measured or ASSUMED_FLOPS,
+        measured=measured is not None,
+        price_per_hour=price_per_hour,
+        warnings=tuple(_warnings(recipe, items, lab)),
+    )
+
+
+def _needed(recipe: Recipe, only: Collection[str], until: int | None) -> set[str]:
+    for name in only:
+        if name not in recipe.by_name:
+            raise NotFound(
+                f"{recipe.name} has no step {name!r}", hint=f"steps: {', '.join(recipe.by_name)}"
+            )
+    needed = set(only or recipe.by_name)
+    for step in reversed(recipe.ordered):
+        if step.name in needed:
+            needed.update(ref.name for ref in step.refs().values())
+    if until is not None:
+        needed -= _beyond(recipe, until)
+    return needed
+
+
+def _beyond(recipe: Recipe, until: int) -> set[str]:
+    """Return the steps that need a point after `until`, and all that needs them."""
+    beyond: set[str] = set()
+    for step in recipe.ordered:
+        ends = [recipe.end(ref) or 0 for ref in step.refs().values()]
+        own = step.tokens if isinstance(step, Run) and not isinstance(step, Root) else 0
+        if max([*ends, own], default=0) > until or any(
+            r.name in beyond for r in step.refs().values()
+        ):
+            beyond.add(step.name)
+    return beyond
+
+
+def _item(recipe: Recipe, step: Step, prints: Prints, lab: Lab, until: int | None) -> Item:
+    if isinstance(step, Run):
+        return _run_item(recipe, step, prints, lab, until)
+    record = lab.record(step.name)
+    flops = _evaluate_flops(recipe, step) if isinstance(step, Evaluate) else 0.0
+    if record is not None:
+        _refuse_otherwise(step.name, record.asked, prints.asked(step.name))
+        return Item(step, "done", whole_flops=flops)
+    begun = artifact.partial(lab.at(step.name)).exists()
+    return Item(step, "partial" if begun else "wanted", flops=flops, whole_flops=flops)
+
+
+def _run_item(recipe: Recipe, run: Run, prints: Prints, lab: Lab, until: int | None) -> Item:
+    line = Line(recipe.lineage(run))
+    step = line.step_tokens
+    points = recipe.wanted_points[run.name]
+    if until is not None:
+        points = tuple(p for p in points if p <= until) or (max(until // step, 1) * step,)
+    there = lab.points_of(run.name)
+    if there:
+        newest = max(there)
+        record = artifact.read_record(there[newest])
+        assert record is not None
+        _refuse_otherwise(run.name, record.asked, prints.asked(run.name, newest))
+    missing = tuple(p for p in points if p not in there)
+    done_to = max(there, default=line.begins_at)
+    growth = max(max(points) - done_to, 0) if missing else 0
+    replay = sum(
+        p - max((t for t in there if t < p), default=line.begins_at) for p in missing if p < done_to
+    )
+    begun = bool(there) or (lab.at(run.name) / places.RUN).exists()
+    new_points = len(missing)
+    return Item(
+        run,
+        "done" if not missing else "partial" if begun else "wanted",
+        points=points,
+        missing=missing,
+        begins_at=line.begins_at,
+        parent=run.parent.name if isinstance(run, Cooldown) else None,
+        todo_tokens=growth + replay,
+        replay_tokens=replay,
+        flops=run_flops(line.root, growth + replay),
+        whole_flops=run_flops(line.root, max(points) - line.begins_at),
+        disk_bytes=new_points * line.root.model.parameters * BYTES_OF_STATE,
+    )
+
+
+def run_flops(root: Run, tokens: int) -> float:
+    """Return the FLOPs of training the root's network on so many tokens, counted per product."""
+    assert isinstance(root, Root)
+    return train_flops(root.model, root.seq_len, tokens)
+
+
+def _evaluate_flops(recipe: Recipe, step: Evaluate) -> float:
+    if step.limit_tokens is None:
+        return 0.0  # how much is held out is known once it is read
+    target = recipe.by_name[step.model.name]
+    while not isinstance(target, Run):
+        target = recipe.by_name[next(iter(target.refs().values())).name]
+    root = recipe.lineage(target)[0]
+    assert isinstance(root, Root)
+    return forward_flops(root.model, step.seq_len, step.limit_tokens * len(step.corpora))
+
+
+def _refuse_otherwise(name: str, made: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    asked = json.loads(json.dumps(asked))
+    if made != asked:
+        changed = artifact.differences(made, asked)
+        raise Mismatch(
+            f"{name} was made otherwise: {'; '.join(changed[:4])}",
+            hint=f"give it another name, or type: ramify forget {name}",
+        )
+
+
+def _measured(lab: Lab) -> float | None:
+    """Return the FLOPs a second of a worker, as the longest journal of this lab tells."""
+    if not lab.folder.is_dir():
+        return None
+    journals = [p.folder / places.JOURNAL for p in lab.places() if p.is_run]
+    longest = max((j for j in journals if j.exists()), key=lambda j: j.stat().st_size, default=None)
+    if longest is None:
+        return None
+    born, steps = places.read_run(longest.parent), read_journal(longest, "step")
+    seconds = sum(line["seconds"] for line in steps)
+    if born is None or not seconds:
+        return None
+    shape = ModelConfig.model_validate(born["lineage"][0]["model"])
+    tokens = sum(line["loss_tokens"] for line in steps)
+    return float(train_flops(shape, born["lineage"][0]["seq_len"], tokens) / seconds)
+
+
+def _warnings(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
+    told = []
+    for item in items:
+        run = item.step
+        if isinstance(run, Run) and run.asked_tokens and run.asked_tokens != run.tokens:
+            told.append(f"{run.name}: {run.asked_tokens} tokens asked, {run.tokens} in whole steps")
+        if isinstance(run, Cooldown) and run.mixture is None:
+            told.extend(_crossed(recipe, run))
+    need = sum(item.disk_bytes for item in items)
+    home = next(
+        folder
+        for folder in (lab.folder.absolute(), *lab.folder.absolute().parents)
+        if folder.exists()
+    )
+    free = shutil.disk_usage(home).free
+    if need > free:
+        told.append(f"the points need {need} bytes of disk, {free} are free")
+    return [*told, *_epochs(recipe, items, lab)]
+
+
+def _crossed(recipe: Recipe, run: Cooldown) -> list[str]:
+    *_, parent, _ = recipe.lineage(run)
+    stages = Line(recipe.lineage(parent)).stages(run.tokens)
+    crossed = [at for at, _ in stages if run.leaves_at < at < run.tokens]
+    return [
+        f"{run.name} keeps the mixture of token {run.leaves_at} to its end, though "
+        f"{parent.name} changes its own at {at}"
+        for at in crossed
+    ]
+
+
+def _epochs(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
+    """Return a warning for each source that a run would read more than 4 times, where sizes are known."""
+    told = []
+    sizes: dict[str, int | None] = {}
+    for item in items:
+        if not isinstance(item.step, Run):
+            continue
+        line = Line(recipe.lineage(item.step))
+        used = dict.fromkeys(line.source_names, 0.0)
+        stages = [*line.stages(max(item.points)), (max(item.points), {})]
+        for (at, mixture), (end, _) in pairwise(stages):
+            for name, share in mixture.items():
+                used[name] += share * (end - at)
+        for name, tokens in used.items():
+            ref = line.root.sources.get(name)
+            if ref is None:
+                continue
+            if ref.name not in sizes:
+                record = lab.record(ref.name)
+                sizes[ref.name] = record.facts.get("tokens") if record else None
+            size = sizes[ref.name]
+            if size and tokens / size > EPOCHS_WARNED:
+                told.append(
+                    f"{item.name} reads {name} {tokens / size:.1f} times (beyond 4 to 5 it stops helping)"
+                )
+    return told
+
+
+def money_flag(text: str | None) -> float | None:
+    """Return a price per hour as a number; BadInput if it is none."""
+    if text is None:
+        return None
+    try:
+        price = float(text.lstrip("$"))
+    except ValueError as error:
+        raise BadInput(
+            f"--price {text} is no amount", hint="write dollars an hour, like 2.50"
+        ) from error
+    return price
