@@ -19,7 +19,7 @@ SUM_TOLERANCE = 1e-6  # decimals that people type, like 0.333333 three times, st
 
 
 def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
-    """Return the shares sorted by source name, so that the order they were typed in decides nothing.
+    """Return the shares sorted by source, so that the order they were typed in decides nothing.
 
     Raises BadInput if there are none, if one is not a positive number, or if they do not sum to 1
     within `SUM_TOLERANCE`.
@@ -33,8 +33,8 @@ def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
                 hint="a share is above 0; leave the source out to give it no rows",
             )
     total = math.fsum(shares.values())
-    if abs(total - 1) > SUM_TOLERANCE:
-        scaled = ", ".join(f'"{name}": {share / total:.6g}' for name, share in shares.items())
+    if round(abs(total - 1), 12) > SUM_TOLERANCE:  # rounded: 0.999999 is as far as it looks
+        scaled = ", ".join(f'"{name}": {share / total:.9g}' for name, share in shares.items())
         raise BadInput(f"the mixture sums to {total:.6g}, not 1", hint=f"scaled: {{{scaled}}}")
     return dict(sorted(shares.items()))
 
