@@ -147,11 +147,12 @@ class Trunk(Root):
     ) -> Cooldown:
         """Return the branch that ends at `tokens`, after a descent over `fraction` of them.
 
-        It leaves at (1 - fraction) × tokens, so that it ends on its budget (Hägele et al., 3).
+        It leaves at the whole step nearest to (1 - fraction) × tokens, so that it ends on its
+        budget (Hägele et al., section 3).
         """
         asked = parse_count(tokens)
         end = whole_steps(asked, self.step_tokens, f"tokens of {name}")
-        at = whole_steps(round(end * (1 - fraction)), self.step_tokens, f"leaving of {name}")
+        at = round(end * (1 - fraction) / self.step_tokens) * self.step_tokens
         return Cooldown(
             name=name,
             parent=Ref(name=self.name, at=at),

@@ -1,0 +1,88 @@
+"""From the text of this Python installation to a tree of trained models, in minutes on two cores."""
+
+from __future__ import annotations
+
+from ramify.curate.steps import Dedup, PythonInstallation, Read
+from ramify.evals.steps import Evaluate
+from ramify.ground.step import Ref
+from ramify.ground.units import Tokens
+from ramify.model.config import preset
+from ramify.optim.config import Windows
+from ramify.optim.schedule import Constant
+from ramify.runs.recipe import Recipe
+from ramify.tokens.mixture import Stage
+from ramify.tokens.steps import Corpus, Tokenize, Tokenizer
+from ramify.train.steps import Average, Numerics, Probe, Trunk
+
+DOMAINS = ("code", "prose", "math")
+STAGES = (  # in the manner of SmolLM2: prose first, then more code, then more mathematics
+    (0.0, {"prose": 0.8, "code": 0.15, "math": 0.05}),
+    (0.4, {"prose": 0.55, "code": 0.35, "math": 0.1}),
+    (0.7, {"prose": 0.4, "code": 0.3, "math": 0.3}),
+)
+
+
+def recipe(
+    budget: Tokens = 2_000_000, vocab: int = 4096, corpus_bytes: Tokens = 12_000_000, seed: int = 0
+) -> Recipe:
+    """Return the quickstart: three corpora, a trunk of three stages, cooldowns to a quarter, half and all of `budget`."""
+    reads = [
+        Read(name=f"text/{d}", source=PythonInstallation(part=d), limit_bytes=corpus_bytes)
+        for d in DOMAINS
+    ]
+    dedup = Dedup(name="text/clean", corpora={d: Ref(name=f"text/{d}") for d in DOMAINS}, seed=seed)
+    corpora = {d: Corpus(ref=Ref(name=dedup.name), part=d) for d in DOMAINS}
+    tokenizer = Tokenizer(
+        name="tokenizer", corpora=corpora, vocab=vocab, sample_bytes=2_000_000, seed=seed
+    )
+    packed = [
+        Tokenize(
+            name=d, corpus=corpora[d], tokenizer=Ref(name="tokenizer"), max_context=512, seed=seed
+        )
+        for d in DOMAINS
+    ]
+    sources = {d: Ref(name=d) for d in DOMAINS}
+    trunk = Trunk(
+        name="trunk",
+        model=preset("micro", vocab=vocab),
+        sources=sources,
+        stages=tuple(Stage(at=_step(share * budget), mixture=mixture) for share, mixture in STAGES),
+        seq_len=256,
+        rows=16,
+        schedule=Constant(peak=2e-3, warmup=_step(0.04 * budget)),
+        tokens=_step(0.8 * budget),
+        numerics=Numerics(threads=1),
+        probe=Probe(every=max(_step(budget / 10), _step(1)), limit_tokens=4_000),
+        windows=Windows(steps=20, every=5),
+        seed=seed,
+    )
+    budgets = {
+        name: _step(share * budget)
+        for name, share in (("quarter", 0.25), ("half", 0.5), ("whole", 1.0))
+    }
+    cools = [trunk.cooldown(f"cool-{name}", tokens) for name, tokens in budgets.items()]
+    cosine = trunk.cosine("cosine-whole", budgets["whole"])
+    mean = Average(
+        name="mean", run=trunk.point(trunk.tokens), last=2, windows=Windows(steps=20, every=5)
+    )
+    points = {
+        **{cool.name: Ref(name=cool.name, at=cool.tokens) for cool in cools},
+        **{f"trunk-at-{cool.name.removeprefix('cool-')}": cool.parent for cool in cools},
+        cosine.name: Ref(name=cosine.name, at=cosine.tokens),
+        mean.name: Ref(name=mean.name),
+    }
+    evals = [
+        Evaluate(
+            name=f"evals/{name}", model=point, corpora=sources, seq_len=256, limit_tokens=20_000
+        )
+        for name, point in points.items()
+    ]
+    return Recipe(
+        name="quickstart",
+        steps=(*reads, dedup, tokenizer, *packed, trunk, cosine, *cools, mean, *evals),
+    )
+
+
+def _step(tokens: float, size: int = 16 * 256) -> int:
+    """Return tokens as whole steps of the quickstart's batch."""
+    return max(round(tokens / size), 0) * size
