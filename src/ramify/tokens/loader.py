@@ -85,7 +85,7 @@ class Loader:
         span = self.path.span_at(tokens)
         block = -(-span.rows // self.world)
         padded = -(-block // self.micro_rows) * self.micro_rows
-        first = min(self.rank * block, span.rows)
+        first = self.rank * block
         rows = self.path.rows_many(tokens, first, min(first + block, span.rows))
         tokens_RT1 = np.zeros((padded, span.seq_len + 1), dtype=np.int64)
         weights_R = np.zeros(padded, dtype=np.float32)
