@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from ramify.curate import read
 from ramify.curate.read import run_read
+from ramify.curate.readers import documents
+from ramify.curate.sources import SourceFile
 from ramify.curate.steps import Files, Read
 from ramify.ground import files
 from ramify.ground.errors import BadInput
@@ -270,6 +272,32 @@ def test_parquet_of_many_row_groups_keeps_its_order(tmp_path: Path) -> None:
     made = rows(tmp_path / "out/documents")
     assert [row["text"] for row in made] == texts
     assert [row["origin"] for row in made] == [f"a.parquet:{n}" for n in range(5000)]
+
+
+@given(text=st.text(alphabet="ab \n\ud7ff\U0001f600", max_size=3000), most=st.integers(100, 400))
+@settings(max_examples=60, deadline=None)
+def test_a_long_text_file_is_cut_into_parts_that_joined_are_the_file(
+    text: str, most: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "book.txt"
+    path.write_bytes(text.encode())
+    file = SourceFile("book.txt", path, 0, 0, "whole")
+    parts = list(documents(file, Files(path="", cut_characters=most)))
+    assert "".join(part.text for part in parts) == text
+    assert [part.part for part in parts] == list(range(len(parts)))
+    assert all(len(part.text) <= most for part in parts)
+    assert all(len(part.text) >= most // 2 for part in parts[:-1])
+
+
+def test_a_book_is_cut_between_paragraphs(tmp_path: Path) -> None:
+    book = "".join(f"Chapter {n}. {story(n)}\n{story(-n)}\n\n" for n in range(40_000))
+    (tmp_path / "book.txt").write_text(book)
+    facts = run(tmp_path / "book.txt", tmp_path / "out")
+    made = rows(tmp_path / "out/documents")
+    assert facts["kept"] == len(made) > len(book) / 50_000
+    assert all(row["text"].startswith("Chapter ") and row["text"].endswith("\n\n") for row in made)
+    assert "".join(row["text"] for row in made) == book
+    assert {row["origin"] for row in made} == {"book.txt"}
 
 
 @pytest.fixture

@@ -99,12 +99,19 @@ def read_catalogue(step: Dedup, inputs: Mapping[str, Input]) -> Catalogue:
     keys: list[U64] = []
     seed = derive(step.seed, "held_out").to_bytes(8, "little")
     for label in step.priority:
-        for path in _documents_of(inputs[f"corpora.{label}"].path):
+        for path in shards_of(inputs[f"corpora.{label}"].path / "documents"):
             table = pq.read_table(path, columns=["id", "origin"])
+            if not table.num_rows:
+                continue
             first = sum(shard.documents for shard in shards)
             shards.append(Shard(label, path, f"{label}-{path.name}", first, table.num_rows))
             ids.append(table["id"])
             keys.append(_keys(table["origin" if step.held_out_by == "origin" else "id"], seed))
+        if not any(shard.label == label for shard in shards):
+            raise BadInput(
+                f"corpus {label!r} holds no documents",
+                hint="name a corpus that a Read step has made",
+            )
     labels = [step.priority.index(shard.label) for shard in shards]
     corpus = np.repeat(np.array(labels, np.uint16), [shard.documents for shard in shards])
     every = pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string())
@@ -112,15 +119,6 @@ def read_catalogue(step: Dedup, inputs: Mapping[str, Input]) -> Catalogue:
     rank = np.empty_like(place)
     rank[place] = np.arange(len(place))
     return Catalogue(shards, every, rank, place, corpus, np.concatenate(keys))
-
-
-def _documents_of(folder: Path) -> list[Path]:
-    found = shards_of(folder / "documents")
-    if not found:
-        raise BadInput(
-            f"{folder.name} holds no documents", hint="name a corpus that was read by a Read step"
-        )
-    return found
 
 
 def _keys(column: pa.ChunkedArray, seed: bytes) -> U64:
@@ -149,13 +147,9 @@ def _order(ids: pa.ChunkedArray, corpus: npt.NDArray[np.uint16]) -> I64:
 
 def _numbers(ids: pa.ChunkedArray) -> U64:
     """Return ids of 32 hex digits as two big-endian 64-bit numbers each."""
-    joined = "".join(ids.to_pylist())
-    try:
-        raw = bytes.fromhex(joined)
-    except ValueError:
-        raw = b""
-    if len(raw) != 16 * len(ids):
+    if not pc.all(pc.match_substring_regex(ids, "^[0-9a-f]{32}$"), skip_nulls=False).as_py():
         raise Corrupt("the ids of a corpus are not 32 hex digits", hint="read the corpus again")
+    raw = bytes.fromhex("".join(ids.to_pylist()))
     return np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64)
 
 

@@ -106,20 +106,28 @@ class Clusters:
 
         Which pairs are compared depends on the bucket alone, so the order of buckets changes nothing.
         """
-        first: list[int] = np.sort(bucket)[:MOST_COMPARED].tolist()
-        for right in np.sort(bucket).tolist():
+        ranks: list[int] = np.sort(bucket).tolist()
+        first = ranks[:MOST_COMPARED]
+        leaders = {self.leader(rank) for rank in first}
+        for right in ranks:
+            if leaders == {self.leader(right)}:  # as in a bucket of copies, all but at once
+                continue
             for left in first:
-                if left < right and self.leader(left) != self.leader(right):
-                    self._meet(left, right)
+                if left < right and self._meet(left, right):
+                    leaders = {self.leader(rank) for rank in first}
+                    if len(leaders) == 1:
+                        break
 
-    def _meet(self, left: int, right: int) -> None:
-        if (left, right) in self._refused:
-            return
-        if jaccard(self._sets[left], self._sets[right]) >= self._threshold:
-            low, high = sorted((self.leader(left), self.leader(right)))
-            self._parent[high] = low
-        else:
+    def _meet(self, left: int, right: int) -> bool:
+        """Compare two documents unless that is settled; return whether they were joined by it."""
+        one, two = self.leader(left), self.leader(right)
+        if one == two or (left, right) in self._refused:
+            return False
+        if jaccard(self._sets[left], self._sets[right]) < self._threshold:
             self._refused.add((left, right))
+            return False
+        self._parent[max(one, two)] = min(one, two)
+        return True
 
     def dropped(self) -> dict[int, tuple[int, float]]:
         """Return, for every document that leads no cluster, its leader and their Jaccard similarity."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import email
 import hashlib
 import inspect
@@ -75,6 +76,9 @@ def _documents(file: SourceFile, source: PythonInstallation | Files) -> Iterator
     if rows is not None and isinstance(source, Files):
         for number, row in enumerate(rows):
             yield _row_document(file, source, number, row)
+    elif isinstance(source, Files) and source.cut_characters:
+        for part, text in enumerate(_pieces(file.path, source.cut_characters)):
+            yield Document(identity(file.origin, part), text, file.origin, part)
     elif file.reader == "docstrings":
         yield from _docstrings(file)
     else:
@@ -105,6 +109,31 @@ def _open(path: Path) -> BinaryIO:
 def _text(data: bytes) -> str:
     """Decode UTF-8; bytes that are not become lone surrogates, which NotText finds."""
     return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def _pieces(path: Path, most: int) -> Iterator[str]:
+    """Yield a text file in pieces of at most `most` characters that joined are the file."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+    text, first = "", True
+    with _open(path) as stream:
+        while data := stream.read(SKIP_BYTES):
+            text += decoder.decode(data)
+            while len(text) > most:
+                end = _end(text, most)
+                yield text[:end]
+                text, first = text[end:], False
+    text += decoder.decode(b"", final=True)
+    if text or first:
+        yield text
+
+
+def _end(text: str, most: int) -> int:
+    """Return where to cut: after the last paragraph, line or word of the second half, or at `most`."""
+    for mark in ("\n\n", "\n", " "):
+        found = text.rfind(mark, most // 2, most)
+        if found >= 0:
+            return found + len(mark)
+    return most
 
 
 def _whole(file: SourceFile) -> Document:

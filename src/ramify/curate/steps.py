@@ -47,8 +47,9 @@ class PythonInstallation(BaseModel):
 class Files(BaseModel):
     """A file or a folder of the user's: rows of jsonl and parquet, and text files, each a document.
 
-    `.gz` and `.zst` of these are read too. Hidden files and folders are left out. Where a row has
-    no `origin_column`, it is its own origin, so that rows are held out one by one.
+    `.gz` and `.zst` of these are read too. Hidden files and folders are left out. A text file of more
+    than `cut_characters` becomes several documents of one origin, cut between paragraphs where it
+    can be. Where a row has no `origin_column`, it is its own origin: rows are held out one by one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +58,7 @@ class Files(BaseModel):
     text_column: str = "text"
     id_column: str | None = None
     origin_column: str | None = None
+    cut_characters: int | None = Field(default=50_000, ge=100)
 
 
 Source = Annotated[PythonInstallation | Files, Field(discriminator="kind")]
