@@ -1,1 +1,66 @@
-"""Ramify: a laboratory for small language models in which every answer branches off a trunk."""
+"""Ramify: a laboratory for small language models in which every answer branches off a trunk.
+
+What a recipe or a notebook needs is here, imported when it is first named.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ramify.curate.steps import Dedup, Files, PythonInstallation, Read
+    from ramify.evals.steps import Evaluate
+    from ramify.ground.step import Ref
+    from ramify.ground.units import Tokens
+    from ramify.model.config import ModelConfig, preset
+    from ramify.optim.config import AdamW, Windows
+    from ramify.optim.schedule import Constant
+    from ramify.release.steps import Complete, Export
+    from ramify.runs.lab import Lab
+    from ramify.runs.recipe import Recipe
+    from ramify.tokens.mixture import Stage
+    from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
+    from ramify.train.steps import Average, Cooldown, Cosine, Numerics, Probe, Trunk
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ramify.curate.steps": ("Dedup", "Files", "PythonInstallation", "Read"),
+    "ramify.evals.steps": ("Evaluate",),
+    "ramify.ground.step": ("Ref",),
+    "ramify.ground.units": ("Tokens",),
+    "ramify.model.config": ("ModelConfig", "preset"),
+    "ramify.optim.config": ("AdamW", "Windows"),
+    "ramify.optim.schedule": ("Constant",),
+    "ramify.release.steps": ("Complete", "Export"),
+    "ramify.runs.lab": ("Lab",),
+    "ramify.runs.recipe": ("Recipe",),
+    "ramify.tokens.mixture": ("Stage",),
+    "ramify.tokens.steps": ("BroughtTokenizer", "Corpus", "Tokenize", "Tokenizer"),
+    "ramify.train.steps": ("Average", "Cooldown", "Cosine", "Numerics", "Probe", "Trunk"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022  # in the order of the work
+    "Recipe", "Ref", "Tokens",
+    "Read", "Files", "PythonInstallation", "Dedup",
+    "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
+    "ModelConfig", "preset", "AdamW", "Windows", "Constant",
+    "Trunk", "Cosine", "Cooldown", "Average", "Numerics", "Probe",
+    "Evaluate", "Export", "Complete", "Lab", "open",
+]  # fmt: skip
+
+
+def open(folder: str | Path) -> Lab:
+    """Return the lab in a folder, for a notebook: `ramify.open("labs/quickstart").points()`."""
+    lab: Lab = importlib.import_module("ramify.runs.lab").Lab.open(folder)
+    return lab
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ramify' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,1 @@
+"""Models that leave the lab: exported, checked, and heard."""

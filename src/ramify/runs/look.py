@@ -1,0 +1,50 @@
+"""Look at data: random documents of a corpus, kept or dropped, and any batch of a run, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ramify.curate.look import sample
+from ramify.ground.errors import BadInput, NotFound
+from ramify.runs.find import line_of, sources_of, tokenizer_of
+from ramify.runs.lab import Lab
+from ramify.tokens.path import SourceSize
+from ramify.tokens.shards import Source
+from ramify.tokens.tokenizer import Codec
+
+SHOWN = 600  # characters of a document or a row
+
+
+def documents(
+    lab: Lab, name: str, *, kept: bool, why: str | None, count: int, seed: int
+) -> Iterator[str]:
+    """Yield random documents of a corpus, kept or dropped, as a person reads them."""
+    place = lab.place(name)
+    found = sample(place.folder, kept=kept, why=why, count=count, seed=seed)
+    if not found:
+        raise NotFound(f"{name} has no such documents", hint="see its counts.json for the reasons")
+    for document in found:
+        reason = f"  [{document['reason']}]" if document.get("reason") else ""
+        yield f"── {document['origin']} #{document['part']}  {document['id'][:12]}{reason}"
+        yield document["text"][:SHOWN]
+        if len(document["text"]) > SHOWN:
+            yield f"… ({len(document['text'])} characters)"
+
+
+def decoded_batch(lab: Lab, run: str, batch: int) -> Iterator[str]:
+    """Yield a batch of a run, row by row: its source, its place there, and its text."""
+    line = line_of(lab, run)
+    folders = sources_of(lab, line)
+    sources = {name: Source.open(folder) for name, folder in folders.items()}
+    path = line.path({n: SourceSize(s.segments, s.segment) for n, s in sources.items()})
+    codec = Codec.open(tokenizer_of(lab, line))
+    tokens = batch * line.step_tokens
+    if batch < 0 or tokens < 0:
+        raise BadInput(f"batch {batch} of {run}", hint="batches count from 0")
+    yield f"{run}, batch {batch}: tokens {tokens} to {tokens + line.step_tokens}"
+    for index, row in enumerate(path.rows(tokens)):
+        ids = sources[row.source].read(row.start, line.root.seq_len)
+        text = codec.decode(ids.tolist())
+        epoch = row.cursor / path.segments[row.source].tokens
+        yield f"── row {index}: {row.source} at {row.start} (epoch {epoch:.2f})"
+        yield text[:SHOWN]
