@@ -1,0 +1,1 @@
+"""What was made, shown to people: a summary, a tree in the terminal, and one self-contained page."""

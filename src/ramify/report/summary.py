@@ -1,0 +1,367 @@
+"""Every step of a lab in one table, and what the tree cost against its controls and one-by-one runs.
+
+Everything is read from records and journals; nothing is measured or guessed here but the seconds of
+one-by-one training, which are its FLOPs at the speed that the tree itself went at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ramify.ground.artifact import ASKED, Record, partial
+from ramify.report.tree import RunFolder, others_of, runs_of
+from ramify.runs.lab import Lab, Place, read_json
+from ramify.scaling.flops import forward_flops
+from ramify.train.steps import Cooldown, Cosine
+
+LAST_STEPS = 20  # over which the loss of a point is averaged
+DecayState = Literal["decayed", "constant", "part way", "averaged", ""]
+RUN_KINDS = ("trunk", "cosine", "cooldown")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step that is there. Of a run, numbers are those of its newest point."""
+
+    name: str
+    kind: str
+    state: Literal["done", "partial"]
+    parent: str | None = None  # the run that it left, averages or evaluates
+    leaves_at_tokens: int | None = None
+    ends_at_tokens: int | None = None  # the newest point
+    wanted_tokens: int | None = None  # how far it was last asked to go
+    told_tokens: int | None = None  # how far its journal tells
+    loss: float | None = None  # nats: the mean of its last steps
+    loss_steps: int = 0
+    bits_per_byte: Mapping[str, float] = field(default_factory=dict)
+    standard_error: Mapping[str, float | None] = field(default_factory=dict)
+    bits_from: str | None = None  # which evaluation or probe told them
+    decayed: bool = False
+    decay: DecayState = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    step_seconds: float | None = None  # of training steps alone
+    tokens: int = 0  # trained by this step itself
+    replayed_tokens: int = 0
+    skipped_steps: int = 0
+    flops: float = 0.0
+    parameters: int | None = None
+    peak_rate: float | None = None
+    mixture: Mapping[str, float] = field(default_factory=dict)  # of its last batch
+    stages: tuple[tuple[int, Mapping[str, float]], ...] = ()  # (from tokens on, mixture)
+    seed: int | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str | None = None
+    made: str = ""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it trains."""
+        return self.kind in RUN_KINDS
+
+    @property
+    def mean_bits(self) -> float | None:
+        """The plain mean of bits per byte over its domains."""
+        bits = self.bits_per_byte.values()
+        return sum(bits) / len(bits) if bits else None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found of one model, and what decides whether another is like it."""
+
+    name: str
+    model: str
+    at: int | None  # the tokens of the model
+    decay: DecayState
+    scores: Mapping[str, Mapping[str, Any]]
+    like: tuple[Any, ...]  # equal for evaluations of the same corpora, length and limit
+
+    @property
+    def bits(self) -> dict[str, float]:
+        """Bits per byte by domain."""
+        return {domain: score["bits_per_byte"] for domain, score in self.scores.items()}
+
+    @property
+    def errors(self) -> dict[str, float | None]:
+        """The standard errors of `bits`."""
+        return {domain: score["standard_error"] for domain, score in self.scores.items()}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Tokens, FLOPs counted per matrix product, and seconds of one worker."""
+
+    tokens: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was spent; one_by_one is a cosine run from scratch for the budget of every cooldown."""
+
+    tree: Amount
+    controls: Amount
+    one_by_one: Amount  # its seconds are reckoned at the tree's speed
+    answers: int  # finished cooldowns
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the tree's FLOPs one-by-one training costs, None without an answer."""
+        return self.one_by_one.flops / self.tree.flops if self.answers else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A lab as it stands."""
+
+    rows: tuple[Row, ...]
+    evaluations: tuple[Evaluation, ...]
+    spent: Spent
+    runs: Mapping[str, RunFolder]
+    records: Mapping[str, Record]  # of finished steps that are no runs
+
+    def row(self, name: str) -> Row:
+        """Return the row of a step."""
+        return next(row for row in self.rows if row.name == name)
+
+    @property
+    def domains(self) -> list[str]:
+        """Every domain that anything was scored on, sorted."""
+        return sorted({d for row in self.rows for d in row.bits_per_byte})
+
+    def json(self) -> dict[str, Any]:
+        """Return the summary as plain data, as `ramify show --json` prints it."""
+        return {
+            "steps": [asdict(row) for row in self.rows],
+            "spent": {**asdict(self.spent), "ratio": self.spent.ratio},
+        }
+
+
+def summary(lab: Lab) -> Summary:
+    """Return what stands in a lab: data steps, then runs as the tree grows, averages, evaluations."""
+    runs = {run.name: run for run in runs_of(lab)}
+    others = list(others_of(lab))
+    records = {place.name: record for place, record in others if record is not None}
+    evaluations = tuple(_evaluations(records, runs))
+    rows = [_run_row(run, evaluations) for run in runs.values()]
+    rows += [_other_row(lab, place, record, runs, evaluations) for place, record in others]
+    return Summary(tuple(sorted(rows, key=_rank)), evaluations, _spent(runs), runs, records)
+
+
+def _rank(row: Row) -> int:
+    order = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize", *RUN_KINDS)
+    late = ("average", "evaluate")
+    if row.is_run:
+        return len(order)
+    return order.index(row.kind) if row.kind in order else len(order) + 1 + (row.kind in late)
+
+
+def _run_row(run: RunFolder, evaluations: Iterable[Evaluation]) -> Row:
+    end = run.end
+    told = run.series.end
+    at = end if end is not None else told
+    loss, steps = run.series.recent_loss(at, LAST_STEPS) if at else (None, 0)
+    bits, errors, source = _bits(run, end, evaluations)
+    wall, cpu = run.cost
+    reached = max(end or run.begins_at, run.begins_at + run.line.step_tokens)
+    schedule = run.line.root.model_dump(include={"schedule"})["schedule"]
+    return Row(
+        name=run.name,
+        kind=run.run.kind(),
+        state="done" if end is not None and end >= run.run.tokens else "partial",
+        parent=run.parent,
+        leaves_at_tokens=run.run.leaves_at if isinstance(run.run, Cooldown) else None,
+        ends_at_tokens=end,
+        wanted_tokens=run.run.tokens,
+        told_tokens=told,
+        loss=loss,
+        loss_steps=steps,
+        bits_per_byte=bits,
+        standard_error=errors,
+        bits_from=source,
+        decayed=run.line.decayed(end) if end is not None else False,
+        decay=decay_of(run, end),
+        seconds=wall or run.step_seconds,
+        cpu_seconds=cpu,
+        step_seconds=run.step_seconds,
+        tokens=run.tokens,
+        replayed_tokens=run.replayed,
+        skipped_steps=len(run.series.skipped),
+        flops=run.flops(run.tokens),
+        parameters=run.line.root.model.parameters,
+        peak_rate=schedule["peak"],
+        mixture=run.line.mixture_at(reached - run.line.step_tokens),
+        stages=tuple(run.line.stages(reached)),
+        seed=run.line.root.seed,
+        inputs={where: str(ref) for where, ref in run.run.refs().items()},
+        facts=dict(run.newest.facts) if run.newest else {},
+        fingerprint=run.newest.fingerprint if run.newest else None,
+        made=run.newest.made if run.newest else "",
+    )
+
+
+def decay_of(run: RunFolder, tokens: int | None) -> DecayState:
+    """Return where the learning rate stands at a point: the end of its descent, on it, or constant."""
+    if tokens is None:
+        return ""
+    if run.line.decayed(tokens):
+        return "decayed"
+    return "constant" if run.run.kind() == "trunk" else "part way"
+
+
+def _bits(
+    run: RunFolder, end: int | None, evaluations: Iterable[Evaluation]
+) -> tuple[dict[str, float], dict[str, float | None], str | None]:
+    """Return bits per byte of the newest point: as evaluated if it was, else as last probed."""
+    if (found := best_evaluation(run.name, end, evaluations)) is not None:
+        return found.bits, found.errors, found.name
+    probes = [p for p in run.series.probes if end is None or p["tokens"] <= end]
+    if not probes:
+        return {}, {}, None
+    last = probes[-1]
+    return last["bits_per_byte"], last["standard_error"], f"probe at {last['tokens']}"
+
+
+def best_evaluation(
+    model: str, at: int | None, evaluations: Iterable[Evaluation]
+) -> Evaluation | None:
+    """Return the evaluation of exactly this point that read the most, None if there is none."""
+    found = [e for e in evaluations if e.model == model and e.at == at]
+    return max(found, key=lambda e: sum(s["bytes"] for s in e.scores.values()), default=None)
+
+
+def _other_row(
+    lab: Lab,
+    place: Place,
+    record: Record | None,
+    runs: Mapping[str, RunFolder],
+    evaluations: Iterable[Evaluation],
+) -> Row:
+    if record is None:
+        return Row(place.name, _begun_kind(lab, place), "partial")
+    row = Row(
+        name=place.name,
+        kind=record.kind,
+        state="done",
+        seconds=record.cost.get("seconds", 0.0),
+        cpu_seconds=record.cost.get("cpu_seconds", 0.0),
+        seed=record.step.get("seed"),
+        inputs={where: _ref(parent) for where, parent in record.parents.items()},
+        facts=record.facts,
+        fingerprint=record.fingerprint,
+        made=record.made,
+    )
+    match record.kind:
+        case "average":
+            return _average_row(row, record, runs, evaluations)
+        case "evaluate":
+            found = next(e for e in evaluations if e.name == place.name)
+            return _evaluate_row(row, found, record, runs)
+        case _:
+            return row
+
+
+def _average_row(
+    row: Row, record: Record, runs: Mapping[str, RunFolder], evaluations: Iterable[Evaluation]
+) -> Row:
+    found = best_evaluation(row.name, record.facts["tokens"], evaluations)
+    run = runs.get(record.parents["run"]["name"])
+    return Row(
+        **{
+            **vars(row),
+            "parent": record.parents["run"]["name"],
+            "ends_at_tokens": record.facts["tokens"],
+            "decay": "averaged",
+            "bits_per_byte": found.bits if found else {},
+            "standard_error": found.errors if found else {},
+            "bits_from": found.name if found else None,
+            "parameters": run.line.root.model.parameters if run else None,
+        }
+    )
+
+
+def _evaluate_row(
+    row: Row, found: Evaluation, record: Record, runs: Mapping[str, RunFolder]
+) -> Row:
+    root = next((run.line.root for name, run in runs.items() if name == found.model), None)
+    tokens = sum(score["tokens"] for score in found.scores.values())
+    return Row(
+        **{
+            **vars(row),
+            "parent": found.model,
+            "ends_at_tokens": found.at,
+            "decayed": found.decay == "decayed",
+            "decay": found.decay,
+            "bits_per_byte": found.bits,
+            "standard_error": found.errors,
+            "bits_from": found.name,
+            "flops": forward_flops(root.model, record.step["seq_len"], tokens) if root else 0.0,
+        }
+    )
+
+
+def _begun_kind(lab: Lab, place: Place) -> str:
+    asked = partial(lab.at(place.name)) / ASKED
+    return str(read_json(asked).get("kind", "")) if asked.is_file() else ""
+
+
+def _ref(parent: Mapping[str, Any]) -> str:
+    return parent["name"] if parent["at"] is None else f"{parent['name']}@{parent['at']}"
+
+
+def _evaluations(
+    records: Mapping[str, Record], runs: Mapping[str, RunFolder]
+) -> Iterator[Evaluation]:
+    for name, record in records.items():
+        if record.kind != "evaluate":
+            continue
+        model, at = record.parents["model"]["name"], record.parents["model"]["at"]
+        corpora = {
+            where: p["fingerprint"] for where, p in record.parents.items() if where != "model"
+        }
+        decay: DecayState = ""
+        if (run := runs.get(model)) is not None:
+            at = run.run.tokens if at is None else at
+            decay = decay_of(run, at)
+        elif (average := records.get(model)) is not None:
+            at, decay = average.facts.get("tokens"), "averaged"
+        like = (
+            *sorted(corpora.items()),
+            record.step["seq_len"],
+            record.step["limit_tokens"],
+        )
+        yield Evaluation(name, model, at, decay, record.facts["scores"], like)
+
+
+def _spent(runs: Mapping[str, RunFolder]) -> Spent:
+    tree = [run for run in runs.values() if not isinstance(run.run, Cosine)]
+    controls = [run for run in runs.values() if isinstance(run.run, Cosine)]
+    cools = [run for run in tree if isinstance(run.run, Cooldown)]
+    answers = [run for run in cools if run.end == run.run.tokens]
+    whole = _amount(tree)
+    flops = sum(run.flops(run.run.tokens) for run in answers)
+    return Spent(
+        tree=whole,
+        controls=_amount(controls),
+        one_by_one=Amount(
+            tokens=sum(run.run.tokens for run in answers),
+            flops=flops,
+            seconds=flops * whole.seconds / whole.flops if whole.flops else 0.0,
+        ),
+        answers=len(answers),
+    )
+
+
+def _amount(runs: Iterable[RunFolder]) -> Amount:
+    """Add up what runs cost, replays included."""
+    trained = [(run, run.tokens + run.replayed) for run in runs]
+    return Amount(
+        tokens=sum(tokens for _, tokens in trained),
+        flops=sum(run.flops(tokens) for run, tokens in trained),
+        seconds=sum(run.cost[0] or run.step_seconds for run, _ in trained),
+    )
