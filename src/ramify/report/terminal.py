@@ -28,8 +28,13 @@ STATE_STYLES = {"done": "green", "partial": "yellow", "wanted": "dim"}
 
 
 def tree(summary: Summary) -> RenderableType:
-    """Return the lab as a tree: runs under what they left, data steps above, what was spent below."""
+    """Return the lab as a tree: runs under what they left, data steps above them."""
     return _Tree(summary)
+
+
+def closing(summary: Summary) -> RenderableType:
+    """Return what was spent: on the tree, on controls, and what the same answers cost one by one."""
+    return _spent(summary) if summary.runs else Text()
 
 
 def plan_table(plan: Plan) -> RenderableType:
@@ -55,8 +60,6 @@ class _Tree:
             yield from _mixture_lines(self.summary)
         if any((row.bits_from or "").startswith("probe") for row, _ in branches):
             yield Text("~ the last probe, on fewer documents than an evaluation reads", style="dim")
-        yield Text()
-        yield _spent(self.summary)
 
 
 def _runs_table(branches: Sequence[tuple[Row, str]], *, wide: bool) -> Table:
@@ -296,7 +299,7 @@ def _plan_cells(plan: Plan, item: Item, *, wide: bool) -> list[RenderableType]:
     cells.append(show_seconds(plan.seconds(item.flops)) if item.flops else "")
     if plan.price_per_hour is not None:
         money = plan.money(item.flops)
-        cells.append(("under $0.01" if money < 0.01 else show_money(money)) if money else "")
+        cells.append(("<$0.01" if money < 0.01 else show_money(money)) if money else "")
     return cells
 
 
