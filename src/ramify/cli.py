@@ -164,10 +164,11 @@ def check_command(spec: Spec, lab_dir: LabDir = None, settings: Settings = None)
     _run_to_sources(recipe, lab)
     from ramify.runs.check import check
 
-    findings = check(recipe, lab)
-    for finding in findings:
-        print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}")
-    if not all(finding.ok for finding in findings):
+    failed = 0
+    for finding in check(recipe, lab):
+        print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}", flush=True)
+        failed += not finding.ok
+    if failed:
         raise typer.Exit(1)
 
 
