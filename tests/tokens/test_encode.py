@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,11 +48,15 @@ def test_the_fast_encoder_equals_the_reference_on_hard_texts(texts: list[str]) -
     assert encode.differs(FAST, CODEC, texts) is None
 
 
-@given(st.lists(hard_text, min_size=1, max_size=5))
+@given(hard_text)
 @settings(max_examples=100, deadline=None)
-def test_smollms_pre_tokenization_is_one_pattern(texts: list[str]) -> None:
-    ids, _ = encode._flat(FAST._any, texts)
-    assert ids.tolist() == [id for each in CODEC.encode_many(texts) for id in each]
+def test_a_text_is_cut_just_where_the_reference_parts_numerals(text: str) -> None:
+    pieces = encode.cut_at_numerals(text)
+    assert "".join(pieces) == text
+    parted = encode.NUMERALS.pre_tokenize_str(text)
+    wanted = [piece for piece, _ in parted if not piece.isascii() and len(piece) == 1]
+    numerals = [piece for piece in wanted if encode.NUMERALS.pre_tokenize_str(f"a{piece}a")[1:]]
+    assert pieces[1::2] == numerals
 
 
 @given(st.lists(st.text(alphabet="ab 1²", max_size=8), max_size=6))
@@ -108,22 +114,23 @@ def test_a_tokenizer_that_is_not_smollms_is_given_to_fastokens_as_it_is() -> Non
     whole["pre_tokenizer"] = encode.GPT2
     codec = tokenizer.Codec(tokenizer.canonical(whole), CONTROL[0])
     assert encode.choose(codec, TEXTS, "fastokens")[0].name == "fastokens"
-    assert encode.Fast(codec)._ascii is None
+    assert not encode.Fast(codec).cuts
+    assert FAST.cuts
 
 
 @pytest.mark.parametrize(
-    ("text", "odd"),
+    ("text", "pieces"),
     [
-        ("10", False),
-        ("née — “ok” 你好", False),
-        ("x²", True),
-        ("½", True),
-        ("٣", True),
-        ("Ⅻ", True),
+        ("10", ["10"]),
+        ("née — “ok” 你好", ["née — “ok” 你好"]),
+        ("x²y", ["x", "²", "y"]),
+        ("½", ["", "½", ""]),
+        ("1٣٣", ["1", "٣", "", "٣", ""]),
+        ("Ⅻ]^-", ["", "Ⅻ", "]^-"]),
     ],
 )
-def test_numerals_besides_the_ten_digits_are_seen(text: str, odd: bool) -> None:
-    assert encode.has_other_numerals(text) is odd
+def test_texts_are_cut_at_numerals_besides_the_ten_digits(text: str, pieces: list[str]) -> None:
+    assert encode.cut_at_numerals(text) == pieces
 
 
 @pytest.mark.parametrize(
@@ -139,3 +146,17 @@ def test_the_shard_type_is_the_smaller_that_holds_the_vocabulary(
 def test_a_vocabulary_too_large_for_the_shard_type_is_refused() -> None:
     with pytest.raises(BadInput, match="65537 does not fit dtype=uint16"):
         encode.narrowest(65537, "uint16")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name", ["prose/openstax.jsonl.zst", "web/ccmath_pages.jsonl.zst", "math/gsm8k_train.jsonl.zst"]
+)
+def test_the_fast_encoder_equals_the_reference_on_real_text(name: str) -> None:
+    path = Path(__file__).parents[3] / "shared" / "data" / name
+    if not path.is_file():
+        pytest.skip(f"no {name} in ../shared/data")
+    with pa.input_stream(str(path), compression="zstd") as file:
+        text = file.read(1_000_000).decode(errors="ignore")
+    real = tokenizer.train(text.splitlines(), 2000, CONTROL)
+    assert encode.differs(encode.Fast(real), real, text.splitlines()) is None

@@ -134,7 +134,7 @@ def test_every_shard_but_the_last_holds_whole_segments_and_the_reader_reads_them
 ) -> None:
     work = tmp_path_factory.mktemp("pack")
     write_corpus(work / "text", rows_of([*texts, *LINES[:2]]))
-    out, _ = packed(work, asked(shard_tokens=shard_tokens))
+    out, _ = packed(work, asked(shard_tokens=shard_tokens, encoder="tokenizers"))
     source = json.loads((out / "source.json").read_bytes())
     for shard in source["shards"][:-1]:
         assert shard["tokens"] % 8 == 0
@@ -226,7 +226,7 @@ def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     rows = rows_of(LINES[:24])
     write_corpus(tmp_path / "text", rows[:20], held_out=rows[20:])
     monkeypatch.setattr(pack, "SPOOL_BYTES", 1000)
-    step = asked(shard_tokens=200)
+    step = asked(shard_tokens=200, encoder="tokenizers")
     whole, _ = packed(tmp_path, step, "whole")
     operations = 0
     while True:
@@ -255,11 +255,11 @@ def test_finished_spools_and_shards_are_not_made_again(
     encoded: list[int] = []
     spool = pack.spool
 
-    def counting(writer: pack.Writer, groups: Sequence[corpus.RowGroup], path: Path) -> None:
+    def counting(writer: pack.Writer, groups: Sequence[corpus.RowGroup], *rest: Any) -> None:
         if len(encoded) == 2:
             raise Killed
         encoded.append(len(groups))
-        spool(writer, groups, path)
+        spool(writer, groups, *rest)
 
     monkeypatch.setattr(pack, "spool", counting)
     attempts = 0

@@ -87,7 +87,7 @@ def train_row_groups(corpus: Path) -> list[RowGroup]:
 
 def read(group: RowGroup, *, rows: int = BATCH_ROWS) -> Iterator[Documents]:
     """Yield a row group's documents in order, at most `rows` and about BATCH_BYTES of text at a time."""
-    with naming(group.path), pq.ParquetFile(group.path) as file:
+    with naming(group.path), pq.ParquetFile(group.path, memory_map=True) as file:
         batches = file.iter_batches(
             rows, row_groups=[group.index], columns=list(COLUMNS), use_threads=False
         )
@@ -104,7 +104,9 @@ def _cut(batch: pa.RecordBatch, path: Path) -> Iterator[Documents]:
     ends = np.flatnonzero(np.diff(np.cumsum(size) // BATCH_BYTES, append=-1)) + 1
     for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
         rows = batch.slice(start, end - start)
-        yield Documents(rows, rows.column("text").to_pylist(), size[start:end])
+        yield Documents(
+            rows, rows.column("text").to_numpy(zero_copy_only=False).tolist(), size[start:end]
+        )
 
 
 def _byte_lengths(text: Any) -> npt.NDArray[np.int64]:

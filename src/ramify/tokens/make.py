@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ramify.ground import files
-from ramify.ground.errors import BadInput
+from ramify.ground.errors import BadInput, Corrupt
 from ramify.ground.step import Input, Tell
 from ramify.tokens import corpus, encode, pack, tokenizer
 from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
@@ -83,7 +83,7 @@ def run_tokenize(
     groups = corpus.train_row_groups(folder)
     sample = corpus.glance(groups, encode.SAMPLE_BYTES)
     encoder, why = encode.choose(codec, sample, step.encoder)
-    tell(0, 1, "bytes", f"encoding with {encoder.name}: {why}")
+    tell(0, 1, "documents", f"encoding with {encoder.name}: {why}")
     writer = pack.Writer(codec, encoder, dtype, step.seed)
     _begin(out, made_of)
     spooled = _spool(writer, groups, out, tell)
@@ -150,18 +150,23 @@ def _spool(
     writer: pack.Writer, groups: list[corpus.RowGroup], out: Path, tell: Tell
 ) -> pack.Spooled:
     runs = pack.spools(groups, pack.SPOOL_BYTES)
-    total = sum(group.bytes for group in groups)
-    done = 0
     paths = [pack.spool_path(out, index) for index in range(len(runs))]
+    total = sum(group.rows for group in groups)
+    done = 0
+
+    def encoded(documents: int) -> None:
+        nonlocal done
+        done += documents
+        tell(done, total, "documents", "encoding")
+
     for path, run in zip(paths, runs, strict=True):
-        if not path.is_file():
-            pack.spool(writer, run, path)
-        done += sum(group.bytes for group in run)
-        tell(done, total, "bytes", "encoding")
+        if path.is_file():
+            encoded(sum(group.rows for group in run))
+        else:
+            pack.spool(writer, run, path, encoded)
     spooled = pack.Spooled(paths)
-    rows = sum(group.rows for group in groups)
-    if spooled.documents != rows:
-        raise BadInput(f"{rows} documents went in, {spooled.documents} were encoded")
+    if spooled.documents != total:
+        raise Corrupt(f"{total} documents went in, {spooled.documents} were encoded")
     return spooled
 
 

@@ -9,7 +9,7 @@ goes on with the next file that is missing, and ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -79,14 +79,23 @@ def spool_path(out: Path, index: int) -> Path:
     return out / "spool" / f"{index:05d}.arrow"
 
 
-def spool(writer: Writer, groups: Sequence[corpus.RowGroup], path: Path) -> None:
-    """Encode some row groups' documents and write them in order, with their keys and sizes."""
+def spool(
+    writer: Writer,
+    groups: Sequence[corpus.RowGroup],
+    path: Path,
+    encoded: Callable[[int], None],
+) -> None:
+    """Encode some row groups' documents and write them in order, with their keys and sizes.
+
+    `encoded` is called with how many documents were encoded, whenever some were.
+    """
     tables, ids = [], []
     for group in groups:
         for documents in corpus.read(group):
             table, pieces = _encoded(writer, documents, group.path)
             tables.append(table)
             ids += pieces
+            encoded(len(pieces))
     table = pa.concat_tables(tables)
     order = np.lexsort((_column(table, "low"), _column(table, "high")))
     ids = [ids[at] for at in order.tolist()]
