@@ -111,9 +111,11 @@ def open_once(folder: Folder, tokens: int) -> None:
     before = resident_bytes("VmRSS")
     loaders: list[Loader] = []
     rank = SAMPLE % ROWS // (ROWS // WORLD)
+    cpu = time.process_time()
     opening = milliseconds(lambda: loaders.append(open_loader(folder, tokens, rank, WORLD)))
     position = SAMPLE // ROWS * ROWS * SEQ_LEN
     batch = milliseconds(lambda: loaders[0].batch(position))
+    cpu_ms = (time.process_time() - cpu) * 1e3
     grown = resident_bytes("VmHWM") - before
     whole = milliseconds(lambda: Loader(loaders[0].path, loaders[0].sources).batch(position))
     print(
@@ -121,6 +123,7 @@ def open_once(folder: Folder, tokens: int) -> None:
             {
                 "open_ms": opening,
                 "batch_ms": batch,
+                "cpu_ms": cpu_ms,
                 "grown_bytes": grown,
                 "whole_batch_ms": whole,
                 "grown_whole_batch_bytes": resident_bytes("VmHWM") - before,
@@ -213,7 +216,7 @@ def measure() -> dict[str, float]:
         figures["tokens"] = tokens
         say(f"{tokens:,} tokens; opening them in {OPENINGS} processes, one after another")
         opened = list(openings(folder, tokens))
-        for key in ("open_ms", "batch_ms", "whole_batch_ms"):
+        for key in ("open_ms", "batch_ms", "cpu_ms", "whole_batch_ms"):
             figures[key] = statistics.median(each[key] for each in opened)
         together = [each["open_ms"] + each["batch_ms"] for each in opened]
         figures["opened_at_sample_ms"] = statistics.median(together)
