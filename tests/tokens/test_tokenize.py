@@ -277,16 +277,24 @@ def test_finished_spools_and_shards_are_not_made_again(
     assert attempts > 1
 
 
-def test_an_attempt_with_another_shard_size_keeps_nothing_of_the_old(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "changed", [{"shard_tokens": 400}, {"encoder": "tokenizers"}, {"dtype": "uint32"}]
+)
+def test_an_attempt_that_is_conducted_otherwise_keeps_nothing_of_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
     write_corpus(tmp_path / "text", rows_of(LINES))
     with monkeypatch.context() as patched:
-        patched.setattr(pack, "encode_held_out", lambda *_: (_ for _ in ()).throw(Killed()))
+        patched.setattr(pack, "encode_held_out", die)
         with pytest.raises(Killed):
-            packed(tmp_path, asked(shard_tokens=40))
-    out, _ = packed(tmp_path, asked(shard_tokens=400))
-    fresh, _ = packed(tmp_path, asked(shard_tokens=400), "fresh")
+            packed(tmp_path, asked())
+    for path in (tmp_path / "out").glob("shards/*.bin"):
+        path.write_bytes(b"old")
+    out, _ = packed(tmp_path, asked(**changed))
+    fresh, _ = packed(tmp_path, asked(**changed), "fresh")
     assert contents(out) == contents(fresh)
 
 

@@ -113,13 +113,14 @@ def run_tokenize(
 
 
 def _made_of(step: Tokenize, inputs: Mapping[str, Input]) -> dict[str, Any]:
-    """Return what decides the bytes of the files, of the inputs and of the step's conduct."""
+    """Return what of the inputs and of the step's conduct an earlier attempt must share to be kept."""
     contents = {name: given.record.get("files", {}) for name, given in inputs.items()}
     digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
     return {
         "inputs": digest.hexdigest(),
         "shard_tokens": step.shard_tokens,
         "dtype": step.dtype,
+        "encoder": step.encoder,  # who was told to leave a faulty encoder must not keep its work
     }
 
 

@@ -146,7 +146,7 @@ def _audit(writer: Writer, texts: Sequence[str], keys: npt.NDArray[np.uint64]) -
     if wrong is not None:
         raise BadInput(
             f"{writer.encoder.name} encodes a document differently than the reference: {wrong[:60]!r}",
-            hint="write encoder='tokenizers', and forget what was begun",
+            hint="write encoder='tokenizers': what was begun is made again",
         )
 
 
