@@ -43,7 +43,6 @@ bench-setup: $(READY) $(PEERS_READY)  ## make .venv-peers with what the benchmar
 
 $(PEERS_READY): benchmarks/peers.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install -q --disable-pip-version-check $(TORCH)
 	$(PEERS)/bin/pip install -q --disable-pip-version-check -r benchmarks/peers.txt
 	touch $(PEERS_READY)
 

@@ -191,3 +191,21 @@ def test_a_cooldown_before_the_warm_up_ends_or_off_a_step_is_refused() -> None:
     wrong = root.cooldown("c", 20 * STEP).but(parent=Ref(name="trunk", at=8 * STEP + 1))
     with pytest.raises(BadInput, match="within a step"):
         Line([root, wrong])
+
+
+def test_a_branch_at_the_edge_of_a_stage_keeps_the_mixture_before_it(
+    grow: Grow, tmp_path: Path
+) -> None:
+    root = trunk()
+    branch = root.cooldown("cool", 10 * STEP, fraction=0.2)
+    assert branch.leaves_at == root.stages[1].at == 8 * STEP
+    line = Line([root, branch])
+    assert line.mixture_at(9 * STEP) == line.mixture_at(0) == root.stages[0].mixture
+    other = trunk(stages=(root.stages[0], Stage(at=8 * STEP, mixture={"code": 1.0})))
+    assert root.asked(8 * STEP) == other.asked(8 * STEP)
+    chains = []
+    for which, home in ((root, tmp_path / "a"), (other, tmp_path / "b")):
+        run = grow([which], [8 * STEP], home=home)
+        cool = grow([which, branch], [10 * STEP], parent=at(run, 8), home=home)
+        chains.append([line["chain"] for line in read(cool / "journal.jsonl", "step")])
+    assert chains[0] == chains[1]

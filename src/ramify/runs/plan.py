@@ -333,9 +333,9 @@ def _warnings(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
 def _crossed(recipe: Recipe, run: Cooldown) -> list[str]:
     *_, parent, _ = recipe.lineage(run)
     stages = Line(recipe.lineage(parent)).stages(run.tokens)
-    crossed = [at for at, _ in stages if run.leaves_at < at < run.tokens]
+    crossed = [at for at, _ in stages if run.leaves_at <= at < run.tokens]
     return [
-        f"{run.name} keeps the mixture of token {run.leaves_at} to its end, though "
+        f"{run.name} keeps the mixture that it leaves at {run.leaves_at} to its end, though "
         f"{parent.name} changes its own at {at}"
         for at in crossed
     ]

@@ -5,7 +5,7 @@ ones is decided down a binary tree over the sources: of the batches in which a n
 more, the left half gets every (1/share)-th, to the nearest, and the right half the rest. So each
 count is exact to a row in every batch, and off by at most half a row per level over any prefix,
 however long: four rows at 256 sources. One offset turning around all sources at once cannot do
-that (docs/decisions/0002-rows-dealt-down-a-tree.md): its error grows with the logarithm of the batches.
+that (docs/decisions/0006-rows-dealt-down-a-tree.md): its error grows with the logarithm of the batches.
 """
 
 from __future__ import annotations

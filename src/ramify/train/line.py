@@ -75,7 +75,9 @@ class Line:
         for branch in reversed(self.branches):
             if tokens >= branch.leaves_at and branch.mixture is not None:
                 return branch.mixture
-            tokens = min(tokens, branch.leaves_at)  # a branch keeps what was in force where it left
+            # a branch keeps what was in force in the step before it left, so that a stage that
+            # begins just there can still be refined without touching it
+            tokens = min(tokens, branch.leaves_at - 1)
         return [stage for stage in self.root.stages if stage.at <= tokens][-1].mixture
 
     def stages(self, until: int) -> list[tuple[int, dict[str, float]]]:
@@ -105,8 +107,7 @@ class Line:
 
     @property
     def _root_until(self) -> int | None:
-        # a branch needs the stages up to where it leaves, the one in force there included
-        return self.branches[0].leaves_at + 1 if self.branches else None
+        return self.branches[0].leaves_at if self.branches else None
 
     @property
     def source_names(self) -> tuple[str, ...]:
