@@ -125,7 +125,7 @@ PRESETS = MappingProxyType(
         "h360M": _haegele(1024, 24),
         # ours: for one CPU and for tests; give them the vocabulary of your tokenizer
         "nano": _micro(64, 2, 2, 1),
-        "micro": _micro(128, 4, 4, 2),
+        "micro": _micro(128, 4, 2, 1),
         "mini": _micro(256, 6, 4, 2),
     }
 )

@@ -39,28 +39,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         for start in range(0, hidden_ND.shape[0], chunk):
             rows = slice(start, start + chunk)
-            hidden, weights = hidden_ND[rows], weights_N[rows]
-            log_probs = _log_probs(hidden, weight_VD)
+            hidden, weights = hidden_ND[rows], weights_N[rows].unsqueeze(1)
             index = targets_N[rows].unsqueeze(1)
-            losses = -log_probs.gather(1, index).squeeze(1)
-            total += losses @ weights
+            logits = _logits(hidden, weight_VD)
+            top = logits.amax(1, keepdim=True)
+            at_target = logits.gather(1, index) - top
+            # in place, one exp, not yet divided by its sum: that is done with the row weights
+            exps = logits.sub_(top).exp_()
+            sums = exps.sum(1, keepdim=True)
+            losses = (sums.log() - at_target) * weights
+            total += losses.sum()
             if losses_N is not None:
-                losses_N[rows] = losses * weights
-            if d_hidden is None and d_weight is None:
-                continue
-            d_logits = log_probs.exp_()
-            d_logits.scatter_add_(1, index, torch.full_like(index, -1, dtype=d_logits.dtype))
-            d_logits = d_logits.to(hidden.dtype)
+                losses_N[rows] = losses.squeeze(1)
+            d_logits = exps.scatter_add_(1, index, -sums).to(hidden.dtype)
             # rows are weighted on the D side: D is narrower than V
+            weights = (weights / sums).to(hidden.dtype)
             if d_hidden is not None:
                 torch.mm(d_logits, weight_VD.to(hidden.dtype), out=d_hidden[rows])
-                d_hidden[rows].mul_(weights.unsqueeze(1))
+                d_hidden[rows].mul_(weights)
             if d_weight is not None:
-                weighted = hidden * weights.unsqueeze(1).to(hidden.dtype)
-                if hidden.dtype == torch.float32:
-                    d_weight.addmm_(d_logits.t(), weighted)
-                else:
-                    d_weight.add_(d_logits.t() @ weighted)
+                _add_product(d_weight, d_logits.t(), hidden * weights)
         ctx.gradients = d_hidden, d_weight if d_weight is None else d_weight.to(weight_VD.dtype)
         return total
 
@@ -76,9 +74,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return d_hidden, d_weight, None, None, None, None
 
 
-def _log_probs(hidden_ND: Tensor, weight_VD: Tensor) -> Tensor:
-    logits = hidden_ND @ weight_VD.to(hidden_ND.dtype).t()
-    return torch.log_softmax(logits.float(), dim=-1)
+def _logits(hidden_ND: Tensor, weight_VD: Tensor) -> Tensor:
+    return (hidden_ND @ weight_VD.to(hidden_ND.dtype).t()).float()
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)
 
 
 def _without_ignored(targets_N: Tensor, weights_N: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -116,6 +120,6 @@ def token_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, chu
     losses = torch.empty(targets.shape, dtype=torch.float32, device=hidden_ND.device)
     for start in range(0, hidden_ND.shape[0], chunk):
         rows = slice(start, start + chunk)
-        log_probs = _log_probs(hidden_ND[rows], weight_VD)
+        log_probs = torch.log_softmax(_logits(hidden_ND[rows], weight_VD), dim=-1)
         losses[rows] = -log_probs.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
     return losses * weights
