@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ramify.optim.schedule import Constant
     from ramify.release.steps import Complete, Export
     from ramify.runs.lab import Lab
+    from ramify.runs.plan import Plan
     from ramify.runs.recipe import Recipe
     from ramify.tokens.mixture import Stage
     from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
@@ -50,7 +51,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "Numerics", "Probe",
-    "Evaluate", "Export", "Complete", "Lab", "open",
+    "Evaluate", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip
 
 
@@ -58,6 +59,23 @@ def open(folder: str | Path) -> Lab:
     """Return the lab in a folder, for a notebook: `ramify.open("labs/quickstart").points()`."""
     lab: Lab = importlib.import_module("ramify.runs.lab").Lab.open(folder)
     return lab
+
+
+def plan(recipe: Recipe, lab: str | Path) -> Plan:
+    """Return what is there of a recipe in a lab, what is not, and what that costs; make nothing."""
+    found: Plan = importlib.import_module("ramify.runs.plan").plan(
+        recipe, importlib.import_module("ramify.runs.lab").Lab(lab)
+    )
+    return found
+
+
+def run(recipe: Recipe, lab: str | Path) -> Lab:
+    """Make what a recipe wants and a lab has not, showing how it goes; return the lab."""
+    wanted = plan(recipe, lab)
+    here: Lab = importlib.import_module("ramify.runs.lab").Lab(lab)
+    if wanted.to_do:
+        importlib.import_module("ramify.runs.progress").watch(wanted, here)
+    return here
 
 
 def __getattr__(name: str) -> Any:

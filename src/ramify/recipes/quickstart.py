@@ -17,8 +17,8 @@ from ramify.train.steps import Average, Numerics, Probe, Trunk
 DOMAINS = ("code", "prose", "math")
 STAGES = (  # in the manner of SmolLM2: prose first, then more code, then more mathematics
     (0.0, {"prose": 0.8, "code": 0.15, "math": 0.05}),
-    (0.4, {"prose": 0.55, "code": 0.35, "math": 0.1}),
-    (0.7, {"prose": 0.4, "code": 0.3, "math": 0.3}),
+    (0.3, {"prose": 0.55, "code": 0.35, "math": 0.1}),
+    (0.6, {"prose": 0.4, "code": 0.3, "math": 0.3}),
 )
 
 
@@ -30,7 +30,13 @@ def recipe(
         Read(name=f"text/{d}", source=PythonInstallation(part=d), limit_bytes=corpus_bytes)
         for d in DOMAINS
     ]
-    dedup = Dedup(name="text/clean", corpora={d: Ref(name=f"text/{d}") for d in DOMAINS}, seed=seed)
+    dedup = Dedup(
+        name="text/clean",
+        corpora={d: Ref(name=f"text/{d}") for d in DOMAINS},
+        held_out=0.03,
+        held_out_least=16,
+        seed=seed,
+    )
     corpora = {d: Corpus(ref=Ref(name=dedup.name), part=d) for d in DOMAINS}
     tokenizer = Tokenizer(
         name="tokenizer", corpora=corpora, vocab=vocab, sample_bytes=2_000_000, seed=seed

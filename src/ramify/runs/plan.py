@@ -25,7 +25,7 @@ from ramify.train.steps import Cooldown, Cosine, Root, Run
 
 StepState = Literal["done", "partial", "wanted"]
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
-ASSUMED_FLOPS = 5e10  # a second of one CPU core, where nothing was measured yet
+ASSUMED_FLOPS = 1e11  # a second of one CPU core, where nothing was measured yet
 EPOCHS_WARNED = 4.0  # SmolLM2, section 4: no source beyond 4 to 5 epochs
 
 

@@ -255,7 +255,8 @@ def _parsed(spec: str, function: Callable[..., Any], settings: Mapping[str, str]
             )
         adapter = TypeAdapter[Any](hints.get(name, str))
         try:
-            given[name] = adapter.validate_strings(text)
+            as_json = text.startswith(("[", "{"))
+            given[name] = adapter.validate_json(text) if as_json else adapter.validate_strings(text)
         except ValidationError as error:
             raise BadInput(f"--set {name}={text}: {told(error)}") from error
     return given

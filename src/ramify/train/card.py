@@ -48,6 +48,11 @@ class Card(BaseModel):
         ]
 
 
+def autocast(card: Card, device: torch.device) -> torch.autocast:
+    """Return the context in which the network runs: its products in bfloat16, if so born."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=card.dtype == "bfloat16")
+
+
 def choose(numerics: Numerics, line: Line, device: torch.device) -> Card:
     """Return the card of a run born now on this device, from what its recipe leaves open."""
     threads = numerics.threads or len(os.sched_getaffinity(0))
