@@ -10,7 +10,7 @@ at/000000000819200/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from ramify.model.config import ModelConfig
 from ramify.model.network import Transformer
 from ramify.optim.average import Accumulator
 from ramify.train.distributed import World, load_tensors, save_tensors, wait
-from ramify.train.places import points
 from ramify.train.state import State
 
 ALONE = World(0, 1, "none", torch.device("cpu"))
@@ -140,18 +139,12 @@ def discard(folder: Path) -> None:
     files.remove(folder)
 
 
-def newest_sound(run: Path, upto: int) -> Iterator[tuple[int, Path, list[str]]]:
-    """Yield (tokens, folder, what is wrong with it) of the points up to `upto`, newest first."""
-    for tokens, folder in reversed(points(run).items()):
-        if tokens <= upto:
-            yield tokens, folder, _wrong(folder)
-
-
-def _wrong(folder: Path) -> list[str]:
+def wrong(folder: Path) -> list[str]:
+    """Return what is wrong with a point: no record, or files that are not those of its record."""
     try:
         record = artifact.read_record(folder)
     except Corrupt as error:
-        return [str(error)]
+        return [error.message]
     return artifact.unsound(folder, record) if record else [f"{folder} has no record"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ def world(parallel: Parallel = "ddp") -> Iterator[World]:
         return
     if parallel == "none":
         raise BadInput(f"{size} processes and parallel='none'", hint="give ddp or fsdp")
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
     try:
         yield World(dist.get_rank(), size, parallel, device)
     finally:
@@ -71,12 +71,23 @@ def shard(model: nn.Module, blocks: nn.ModuleList, world: World) -> None:
     if world.parallel == "fsdp":
         for block in blocks:
             fully_shard(block)
-        fully_shard(model)
+        # what the root holds itself stays whole after its forward: the loss reads the head's weight
+        fully_shard(model, reshard_after_forward=False)
 
 
-def spread(objective: nn.Module, world: World) -> nn.Module:
-    """Return the objective as its world runs it: wrapped by DDP, or itself."""
-    return DistributedDataParallel(objective) if world.parallel == "ddp" else objective
+def spread(objective: nn.Module, world: World, loss: Callable[[nn.Module], Tensor]) -> nn.Module:
+    """Return the objective as its world runs it: wrapped by DDP, or itself.
+
+    DDP lays out its buckets anew after its first backward, and the layout decides in which order
+    three ranks or more are added up. So `loss`, of nothing, is sent back before the run: one that
+    goes on then adds as one that never stopped, to the bit.
+    """
+    if world.parallel != "ddp":
+        return objective
+    wrapped = DistributedDataParallel(objective)
+    torch.autograd.backward(loss(wrapped))
+    wrapped.zero_grad(set_to_none=True)
+    return wrapped
 
 
 @contextmanager
@@ -154,9 +165,8 @@ def load_tensors(into: Mapping[str, Tensor], folder: Path, world: World) -> None
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(dict(into), storage_reader=reader, no_dist=world.size == 1)
     except (RuntimeError, ValueError, KeyError, dcp.api.CheckpointException) as error:
-        reason = str(error).strip().splitlines()
         raise Corrupt(
-            f"{folder} does not hold the tensors of this run: {reason[0] if reason else error!r}",
+            f"{folder} does not hold the tensors of this run: {_reason(error)}",
             hint="type: ramify verify",
         ) from error
     holes = [name for name, value in into.items() if local(value).isnan().any()]
@@ -164,6 +174,14 @@ def load_tensors(into: Mapping[str, Tensor], folder: Path, world: World) -> None
         raise Corrupt(
             f"{folder} holds only a part of {holes[:1] or 'a tensor'}", hint="type: ramify verify"
         )
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what went wrong, on the first rank where it did."""
+    if isinstance(error, dcp.api.CheckpointException):
+        error = next(iter(error.failures.values()))[0]
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else repr(error)
 
 
 def local(value: Tensor) -> Tensor:

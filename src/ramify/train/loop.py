@@ -18,7 +18,7 @@ from ramify.optim.config import Windows
 from ramify.optim.groups import clip, set_rate
 from ramify.tokens.chain import Chain, from_signed, to_signed
 from ramify.tokens.loader import Batch, Loader, documents
-from ramify.train.card import Card
+from ramify.train.card import Card, autocast
 from ramify.train.distributed import World, agreed, last_only, total, whole
 from ramify.train.line import Line
 from ramify.train.state import State
@@ -125,11 +125,10 @@ def _gradients(setup: Setup, state: State, batch: Batch, loss_tokens: int) -> Te
     if setup.line.root.mask_documents:
         inside = torch.from_numpy(documents(batch.tokens_RT1, setup.end_of_text)).to(device)
     losses = torch.zeros(len(weights), device=device)
-    lower = setup.card.dtype == "bfloat16"
     for start in range(0, len(weights), micro):
         rows = slice(start, start + micro)
         with last_only(setup.objective, state.model, last=start + micro >= len(weights)):
-            with torch.autocast(device.type, torch.bfloat16, enabled=lower):
+            with autocast(setup.card, device):
                 docs = None if inside is None else inside[rows]
                 loss = setup.objective(tokens[rows], weights[rows], docs, losses[rows])
             # DDP and FSDP2 divide by the world; the sum is over all ranks' tokens already

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from ramify.ground import artifact, files
 from ramify.ground.artifact import Record
@@ -25,8 +26,8 @@ from ramify.tokens.loader import Loader
 from ramify.tokens.path import SourceSize
 from ramify.tokens.shards import Source
 from ramify.train import checkpoint
-from ramify.train.card import Card, choose
-from ramify.train.distributed import World, looking, shard, spread, wait, whole
+from ramify.train.card import Card, autocast, choose
+from ramify.train.distributed import World, agreed, looking, shard, spread, wait, whole
 from ramify.train.line import Line
 from ramify.train.loop import Probe, Setup, train
 from ramify.train.objective import NextToken
@@ -85,27 +86,35 @@ def run_train(wanted: Wanted, world: World) -> bool:
 
 
 def _born(wanted: Wanted, line: Line, world: World) -> Card:
-    """Return the card of the run: from run.json, or chosen now and written there."""
-    path = wanted.folder / RUN
+    """Return the card of the run, from run.json, which is written now unless the run was born."""
     asked = json.loads(json.dumps(wanted.identity_at(line.begins_at)))
-    told = read_run(wanted.folder)
-    if told is not None and (told["asked"] == asked or points(wanted.folder)):
-        card = Card.model_validate(told["card"])
-        here = choose(wanted.run.numerics, line, world.device)
-        wanted.notes.extend(
-            f"numerics changed, bits may too: {line}" for line in card.differences(here)
-        )
-        return card
-    card = choose(wanted.run.numerics, line, world.device)
+    # only the leading rank looks before it writes: another could look after, and go on alone
     if world.leads:
-        wanted.folder.mkdir(parents=True, exist_ok=True)
-        files.remove(wanted.folder / JOURNAL)
-        runs = [{"kind": run.kind(), **run.model_dump(mode="json")} for run in wanted.lineage]
-        born = {"format": 1, "name": wanted.run.name, "kind": wanted.run.kind(), "asked": asked,
-                "card": card.model_dump(), "lineage": runs, "born": artifact.now()}  # fmt: skip
-        files.write_json(path, born)
+        told = read_run(wanted.folder)
+        if told is None or (told["asked"] != asked and not points(wanted.folder)):
+            _write_birth(wanted, line, choose(wanted.run.numerics, line, world.device), asked)
     wait(world)
+    told = read_run(wanted.folder)
+    if told is None:
+        raise NotFound(
+            f"rank {world.rank} finds no {RUN} in {wanted.folder}",
+            hint="keep the lab where every rank can read and write it",
+        )
+    card = Card.model_validate(told["card"])
+    here = choose(wanted.run.numerics, line, world.device)
+    wanted.notes.extend(
+        f"numerics changed, bits may too: {line}" for line in card.differences(here)
+    )
     return card
+
+
+def _write_birth(wanted: Wanted, line: Line, card: Card, asked: Any) -> None:
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    files.remove(wanted.folder / JOURNAL)
+    runs = [{"kind": run.kind(), **run.model_dump(mode="json")} for run in wanted.lineage]
+    born = {"format": 1, "name": wanted.run.name, "kind": wanted.run.kind(), "asked": asked,
+            "card": card.model_dump(), "parameters": line.root.model.parameters, "lineage": runs, "born": artifact.now()}  # fmt: skip
+    files.write_json(wanted.folder / RUN, born)
 
 
 def _missing(wanted: Wanted, world: World) -> list[int]:
@@ -113,19 +122,24 @@ def _missing(wanted: Wanted, world: World) -> list[int]:
     there = points(wanted.folder)
     missing = []
     for tokens in sorted(set(wanted.points)):
-        if tokens not in there:
-            missing.append(tokens)
-            continue
-        try:
-            artifact.require_sound(there[tokens])
-        except Corrupt as error:
-            wanted.notes.append(f"{error.message}: made again")
-            missing.append(tokens)
-            wait(world)
+        if tokens in there:
+            wrong = _wrong(there[tokens], world)
+            if wrong is None:
+                continue
+            wanted.notes.append(f"{wrong}: made again")
             if world.leads:
                 checkpoint.discard(there[tokens])
             wait(world)
+        missing.append(tokens)
     return missing
+
+
+def _wrong(folder: Path, world: World) -> str | None:
+    """Return what is wrong with a point, as the leading rank found: the others believe it."""
+    wrong = checkpoint.wrong(folder) if world.leads else []
+    if agreed(bool(wrong), world):
+        return wrong[0] if wrong else f"{folder} is not sound"
+    return None
 
 
 def _life(
@@ -156,9 +170,12 @@ def _life(
 
 def _restore(wanted: Wanted, line: Line, state: State, world: World, target: int) -> None:
     """Fill the state from the newest sound point up to the target, or the parent's, or leave it fresh."""
-    for tokens, folder, wrong in list(checkpoint.newest_sound(wanted.folder, target)):
-        if wrong:
-            wanted.notes.append(f"{wrong[0]}: goes on from an older point")
+    for tokens, folder in reversed(points(wanted.folder).items()):
+        if tokens > target:
+            continue
+        wrong = _wrong(folder, world)
+        if wrong is not None:
+            wanted.notes.append(f"{wrong}: goes on from an older point")
             continue
         _refuse_another(wanted, folder, tokens)
         checkpoint.restore(state, folder, world, window=wanted.run.windows is not None)
@@ -203,7 +220,7 @@ def _setup(
         card=card,
         world=world,
         loader=loader,
-        objective=spread(objective, world),
+        objective=spread(objective, world, lambda module: _of_nothing(module, line, card, world)),
         end_of_text=end,
         journal=journal,
         probes=[] if replay else _probes(wanted, line, card, world, sources, end),
@@ -216,6 +233,17 @@ def _setup(
         peak_flops=peak_flops(world.device),
         flops_per_token=flops,
     )
+
+
+def _of_nothing(objective: nn.Module, line: Line, card: Card, world: World) -> Tensor:
+    """Return the loss of a micro-batch whose rows all have weight zero."""
+    rows, seq_len = card.micro_rows, line.root.seq_len
+    tokens = torch.zeros(rows, seq_len + 1, dtype=torch.int64, device=world.device)
+    weights = torch.zeros(rows, device=world.device)
+    inside = tokens[:, :-1] if line.root.mask_documents else None
+    with autocast(card, world.device):
+        loss: Tensor = objective(tokens, weights, inside, torch.zeros_like(weights))
+    return loss
 
 
 def _check_vocabulary(line: Line, sources: Mapping[str, Source]) -> None:
@@ -233,15 +261,16 @@ def _probes(
     asked = wanted.run.probe
     if asked is None:
         return []
-    domains = {name: HeldOut.load(source.folder) for name, source in sources.items()}
+    limit = asked.limit_tokens
+    domains = {name: HeldOut.load(s.folder).limited(limit) for name, s in sources.items()}
 
     def look(state: State) -> dict[str, Any]:
         seen: dict[str, Any] = {"bits_per_byte": {}, "standard_error": {}}
         for name, held_out in domains.items():
-            with looking(state.model):
+            with looking(state.model), autocast(card, world.device):
                 got = score(
                     state.model, held_out, end_of_text=end, seq_len=line.root.seq_len, rows=card.micro_rows,
-                    loss_chunk=card.loss_chunk, limit_tokens=asked.limit_tokens, device=world.device,
+                    loss_chunk=card.loss_chunk, device=world.device,
                 )  # fmt: skip
             seen["bits_per_byte"][name] = got.bits_per_byte
             seen["standard_error"][name] = got.standard_error
@@ -373,7 +402,10 @@ class Keeper:
         """Write the mean of the window that ends here, unless an earlier life did."""
         windows = self.wanted.run.windows
         folder = window_folder(self.wanted.folder, state.tokens)
-        if windows is None or (folder / artifact.RECORD).exists():
+        if windows is None:
+            return
+        # asked of all ranks, since one could look after the leading rank has written it
+        if agreed((folder / artifact.RECORD).exists(), self.world):
             return
         mean = {name: whole(value) for name, value in state.window.mean().items()}
         if self.world.leads:
