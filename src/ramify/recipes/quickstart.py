@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ramify.curate.steps import Dedup, PythonInstallation, Read
 from ramify.evals.steps import Evaluate
 from ramify.ground.step import Ref
@@ -9,12 +11,14 @@ from ramify.ground.units import Tokens
 from ramify.model.config import preset
 from ramify.optim.config import Windows
 from ramify.optim.schedule import Constant
+from ramify.release.steps import Complete, Export
 from ramify.runs.recipe import Recipe
 from ramify.tokens.mixture import Stage
 from ramify.tokens.steps import Corpus, Tokenize, Tokenizer
 from ramify.train.steps import Average, Numerics, Probe, Trunk
 
-DOMAINS = ("code", "prose", "math")
+DOMAINS: tuple[Literal["code", "prose", "math"], ...] = ("code", "prose", "math")
+PROMPTS = ("def ", "The function returns ", "    >>> from sympy import ")
 STAGES = (  # in the manner of SmolLM2: prose first, then more code, then more mathematics
     (0.0, {"prose": 0.8, "code": 0.15, "math": 0.05}),
     (0.3, {"prose": 0.55, "code": 0.35, "math": 0.1}),
@@ -83,9 +87,17 @@ def recipe(
         )
         for name, point in points.items()
     ]
+    decayed = [cool.name for cool in cools]
+    best = Export(
+        name="best",
+        models={name: points[name] for name in decayed},
+        scores={name: Ref(name=f"evals/{name}") for name in decayed},
+        tokenizer=Ref(name="tokenizer"),
+    )
+    heard = Complete(name="heard", model=Ref(name="best"), prompts=PROMPTS, seed=seed)
     return Recipe(
         name="quickstart",
-        steps=(*reads, dedup, tokenizer, *packed, trunk, cosine, *cools, mean, *evals),
+        steps=(*reads, dedup, tokenizer, *packed, trunk, cosine, *cools, mean, *evals, best, heard),
     )
 
 

@@ -15,6 +15,7 @@ from ramify.ground import artifact
 from ramify.ground.artifact import Record
 from ramify.ground.errors import Stopped
 from ramify.ground.step import Input, Step, Tell
+from ramify.release.steps import Complete, Export
 from ramify.runs.job import Job, is_run
 from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
 from ramify.train.steps import Average, Cooldown, Cosine, Run, Trunk
@@ -31,6 +32,8 @@ MAKERS: dict[type[Step], str] = {
     Cooldown: "ramify.train.make:run_train",
     Average: "ramify.train.make:run_average",
     Evaluate: "ramify.evals.make:run_evaluate",
+    Export: "ramify.release.make:run_export",
+    Complete: "ramify.release.make:run_complete",
 }
 
 

@@ -10,6 +10,7 @@ from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
+from ramify.release.steps import Complete, Export
 from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
 from ramify.train.steps import Average, Cooldown, Cosine, Run, Trunk
 
@@ -26,6 +27,8 @@ KINDS: dict[str, type[Step]] = {
         Cooldown,
         Average,
         Evaluate,
+        Export,
+        Complete,
     )
 }
 

@@ -345,6 +345,7 @@ class Keeper:
         facts = {
             **state.scalars(),
             "rate": self.line.rate(state.tokens),
+            "seq_len": self.line.root.seq_len,
             "decayed": self.line.decayed(state.tokens),
             "passing": not self.for_good(state.tokens),
             "world": self.world.size,
@@ -449,4 +450,9 @@ def run_average(
         parts.append((checkpoint.load_weights(folder), int(record.facts["count"])))
         tell(number + 1, len(chosen), "windows")
     checkpoint.write_weights(out, checkpoint.read_config(point.path), compose(parts))
-    return {"tokens": at, "ends": [int(folder.name) for folder in chosen], "decayed": False}
+    return {
+        "tokens": at,
+        "seq_len": point.record["facts"]["seq_len"],
+        "ends": [int(folder.name) for folder in chosen],
+        "decayed": False,
+    }
