@@ -1,0 +1,278 @@
+/* Draws the curves of the page from the JSON in it. Everything else stands there without a script. */
+(() => {
+  "use strict";
+  const lab = JSON.parse(document.getElementById("lab").textContent);
+  const edges = lab.edges;
+  const runs = lab.runs.filter((run) => run.loss.length);
+  const byName = new Map(runs.map((run) => [run.name, run]));
+  const narrow = () => window.innerWidth < 640;
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colour = (run) => css(run.kind === "trunk" ? "--trunk" : run.kind === "cosine" ? "--cosine" : "--cooldown");
+  const dash = (run) => (run.kind === "cosine" ? [7, 4] : []);
+  const charts = [];
+
+  const element = (name, attributes = {}, ...children) => {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  };
+
+  const showCount = (count) => {
+    const scales = ["", "K", "M", "B", "T", "P"];
+    let power = 0;
+    while (Math.abs(count) >= 999.5 && power < scales.length - 1) { count /= 1000; power += 1; }
+    return `${Number(count.toPrecision(3))}${scales[power]}`;
+  };
+  const showNumber = (value) => (value == null ? "" : String(Number(value.toPrecision(4))));
+
+  /* The last place of the grid that is not after `tokens`, or -1. */
+  const placeOf = (tokens) => {
+    let low = 0, high = edges.length;
+    while (low < high) { const middle = (low + high) >> 1; if (edges[middle] <= tokens) low = middle + 1; else high = middle; }
+    return low - 1;
+  };
+
+  /* A column of a run on the whole grid, its ancestors' before it left; cached by run. */
+  const lines = new Map();
+  const lineOf = (run, column) => {
+    const key = `${column} ${run.name}`;
+    if (lines.has(key)) return lines.get(key);
+    const parent = run.parent === null ? undefined : byName.get(run.parent);
+    const left = parent ? placeOf(run.leaves) : -1;
+    const whole = parent ? lineOf(parent, column).slice(0, left + 1) : [];
+    while (whole.length < edges.length) whole.push(null);
+    run[column].forEach((value, index) => { if (run.first + index > left) whole[run.first + index] = value; });
+    lines.set(key, whole);
+    return whole;
+  };
+
+  const smooth = (values, over) => {
+    if (over <= 1) return values;
+    const last = [];
+    let sum = 0;
+    return values.map((value) => {
+      if (value == null) return null;
+      last.push(value); sum += value;
+      if (last.length > over) sum -= last.shift();
+      return sum / last.length;
+    });
+  };
+
+  /* What is drawn of a run: its own stretch, with the place where it left before it. */
+  const own = (run, column, over) => {
+    const from = run.parent !== null && byName.has(run.parent) ? placeOf(run.leaves) : run.first;
+    const until = run.first + run.loss.length;
+    return smooth(lineOf(run, column), over).map((value, index) => (index < from || index >= until ? null : value));
+  };
+
+  const spread = (labels, least) => {
+    labels.sort((a, b) => a.y - b.y);
+    for (let i = 1; i < labels.length; i += 1) labels[i].y = Math.max(labels[i].y, labels[i - 1].y + least);
+    return labels;
+  };
+
+  /* Writes each run's name at the end of its line: a reader need not match colours. */
+  const writeLabels = (chart, drawn) => {
+    const { ctx } = chart, ratio = uPlot.pxRatio, { left, top, width, height } = chart.bbox;
+    const labels = [];
+    drawn.forEach((run, index) => {
+      const series = chart.series[index + 1], values = chart.data[index + 1];
+      if (!series.show || drawn.length > 12) return;
+      for (let i = values.length - 1; i >= 0; i -= 1) {
+        const at = chart.data[0][i];
+        if (values[i] == null || at > chart.scales.x.max) continue;
+        if (at < chart.scales.x.min) break;
+        labels.push({ run, x: chart.valToPos(at, "x", true), y: chart.valToPos(values[i], "y", true) });
+        break;
+      }
+    });
+    ctx.save();
+    ctx.font = `500 ${11.5 * ratio}px ${css("--sans")}`;
+    ctx.textBaseline = "middle"; ctx.lineJoin = "round";
+    for (const { run, x, y } of spread(labels.filter((l) => l.y >= top - 2 && l.y <= top + height + 2), 13 * ratio)) {
+      const most = narrow() ? 13 : 20;
+      const name = run.name.length > most ? `${run.name.slice(0, most - 1)}…` : run.name;
+      const room = left + width + (chart.bbox.right || 0);
+      ctx.textAlign = "left";
+      ctx.strokeStyle = css("--bg"); ctx.lineWidth = 4 * ratio;
+      ctx.strokeText(name, Math.min(x + 6 * ratio, room), y);
+      ctx.fillStyle = colour(run);
+      ctx.fillText(name, Math.min(x + 6 * ratio, room), y);
+    }
+    ctx.restore();
+  };
+
+  /* Fills between two columns of a run, below the lines. */
+  const fillBand = (chart, run, tokens, low, high) => {
+    const { ctx } = chart;
+    const places = tokens.map((_, i) => i).filter((i) => low[i] != null && high[i] != null);
+    if (places.length < 2) return;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(chart.bbox.left, chart.bbox.top, chart.bbox.width, chart.bbox.height);
+    ctx.clip();
+    ctx.beginPath();
+    for (const i of places) ctx.lineTo(chart.valToPos(tokens[i], "x", true), chart.valToPos(high[i], "y", true));
+    for (const i of places.reverse()) ctx.lineTo(chart.valToPos(tokens[i], "x", true), chart.valToPos(low[i], "y", true));
+    ctx.closePath();
+    ctx.globalAlpha = 0.13; ctx.fillStyle = colour(run); ctx.fill();
+    ctx.restore();
+  };
+
+  const axes = (format, size = 52) => {
+    const look = { stroke: () => css("--soft"), font: `11.5px ${css("--sans")}`, grid: { stroke: () => css("--faint"), width: 1 }, ticks: { show: false } };
+    return [
+      { ...look, size: 28, gap: 6, space: narrow() ? 70 : 90, values: (_, splits) => splits.map((v) => (v == null ? "" : showCount(v))) },
+      { ...look, size, gap: 6, values: (_, splits) => splits.map((v) => (v == null ? "" : format(v))) },
+    ];
+  };
+
+  const addChart = (box, height, data, drawn, options) => {
+    const chart = new uPlot({
+      width: Math.max(box.clientWidth, 200), height, padding: [10, options.right ?? (narrow() ? 92 : 140), 0, 0],
+      legend: { show: false }, axes: axes(options.format, options.size),
+      cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false }, sync: { key: "tokens", scales: ["x", null] } },
+      scales: {
+        x: { time: false, distr: options.logX ? 3 : 1 },
+        y: { distr: options.logY ? 3 : 1, range: options.range },
+      },
+      series: [{}, ...drawn.map((run) => ({
+        label: run.name, stroke: () => colour(run), width: run.kind === "trunk" ? 2 : 1.6, dash: dash(run), spanGaps: true,
+        points: options.points ? { show: true, size: 5, stroke: () => colour(run), fill: () => css("--bg") } : { show: false },
+      }))],
+      hooks: {
+        drawAxes: [(u) => options.bands && options.bands(u)],
+        draw: [(u) => options.labels !== false && writeLabels(u, drawn)],
+        setCursor: [(u) => options.told && options.told(u)],
+      },
+    }, data, box);
+    charts.push({ chart, box, height });
+    return chart;
+  };
+
+  new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      for (const { chart, box, height } of charts) {
+        if (box === target && Math.abs(chart.width - box.clientWidth) > 1) chart.setSize({ width: Math.max(box.clientWidth, 200), height });
+      }
+    }
+  }).observe(document.body);
+  window.addEventListener("resize", () => {
+    for (const { chart, box, height } of charts) chart.setSize({ width: Math.max(box.clientWidth, 200), height });
+  });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const { chart } of charts) chart.redraw(true, true);
+  });
+
+  const choice = (title, options, chosen, changed) => {
+    const select = element("select", {});
+    for (const [value, text] of options) {
+      const option = element("option", { value }, text);
+      option.selected = value === String(chosen);
+      select.append(option);
+    }
+    select.addEventListener("change", () => changed(select.value));
+    return element("label", {}, title, select);
+  };
+
+  const swatch = (run) => {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    svg.setAttribute("width", "22"); svg.setAttribute("height", "10"); svg.setAttribute("aria-hidden", "true");
+    line.setAttribute("d", "M0 5H22"); line.setAttribute("class", `run ${run.kind}`);
+    svg.append(line);
+    return svg;
+  };
+
+  const drawCurves = (host) => {
+    const steps = Math.max(...runs.map((run) => run.loss.length));
+    const state = { logX: false, logY: false, over: steps >= 300 ? 20 : steps >= 60 ? 5 : 1, hidden: new Set() };
+    const rateBox = element("div", { role: "img", "aria-label": "Learning rate of every run along tokens" });
+    const lossBox = element("div", { role: "img", "aria-label": "Training loss of every run along tokens; end points are in the table of results" });
+    const outputs = new Map();
+    const legend = element("ul", { class: "legend", "aria-label": "Runs that are drawn" });
+    let rate, loss;
+
+    const columns = (column, over) => [edges, ...runs.map((run) => own(run, column, over))];
+    const tell = (chart) => {
+      runs.forEach((run, index) => {
+        const value = chart.cursor.idx == null ? null : chart.data[index + 1][chart.cursor.idx];
+        outputs.get(run.name).textContent = showNumber(value);
+      });
+    };
+    const bands = (chart) => {
+      runs.forEach((run, index) => {
+        if (!run.low || !chart.series[index + 1].show) return;
+        const at = edges.slice(run.first, run.first + run.low.length);
+        fillBand(chart, run, at, run.low, run.high);
+      });
+    };
+    const draw = () => {
+      for (const old of [rate, loss]) if (old) { charts.splice(charts.findIndex((c) => c.chart === old), 1); old.destroy(); }
+      rate = addChart(rateBox, 130, columns("rate", 1), runs, { ...state, logY: false, format: (v) => (v === 0 ? "0" : v.toExponential(1).replace("e-", "e−").replace(".0", "")), labels: false });
+      loss = addChart(lossBox, narrow() ? 300 : 380, columns("loss", state.over), runs, { ...state, format: showNumber, bands, told: tell });
+      runs.forEach((run, index) => {
+        if (state.hidden.has(run.name)) for (const chart of [rate, loss]) chart.setSeries(index + 1, { show: false });
+      });
+    };
+
+    for (const run of runs) {
+      const box = element("input", { type: "checkbox" });
+      box.checked = true;
+      box.addEventListener("change", () => {
+        if (box.checked) state.hidden.delete(run.name); else state.hidden.add(run.name);
+        const index = runs.indexOf(run) + 1;
+        for (const chart of [rate, loss]) chart.setSeries(index, { show: box.checked });
+      });
+      const output = element("output", { "aria-live": "off" });
+      outputs.set(run.name, output);
+      legend.append(element("li", {}, element("label", {}, box, swatch(run), run.name), " ", output));
+    }
+    const scale = [["linear", "linear"], ["log", "logarithmic"]];
+    host.append(
+      element("div", { class: "controls" },
+        choice("tokens", scale, "linear", (v) => { state.logX = v === "log"; draw(); }),
+        choice("loss", scale, "linear", (v) => { state.logY = v === "log"; draw(); }),
+        choice("mean of the last", [1, 5, 20, 50, 200].map((n) => [String(n), n === 1 ? "1 (as it is)" : String(n)]), state.over, (v) => { state.over = Number(v); draw(); })),
+      element("p", { class: "chart-title" }, "learning rate"), rateBox,
+      element("p", { class: "chart-title" }, "loss, nats a token"), lossBox, legend);
+    draw();
+  };
+
+  /* A run's probes of one domain, with the last of its parent's before it left. */
+  const probesOf = (run, domain) => {
+    const { tokens, bits, errors } = run.probes;
+    if (!bits[domain]) return null;
+    const told = { tokens: [...tokens], bits: [...bits[domain]], errors: [...errors[domain]] };
+    const parent = run.parent === null ? undefined : byName.get(run.parent);
+    const before = parent && parent.probes.bits[domain] ? parent.probes.tokens.filter((t) => t <= run.leaves).length - 1 : -1;
+    if (before >= 0) {
+      told.tokens.unshift(parent.probes.tokens[before]);
+      told.bits.unshift(parent.probes.bits[domain][before]);
+      told.errors.unshift(parent.probes.errors[domain][before]);
+    }
+    return told;
+  };
+
+  const drawProbes = (host) => {
+    for (const domain of lab.domains) {
+      const told = runs.map((run) => [run, probesOf(run, domain)]).filter(([, probes]) => probes);
+      if (!told.length) continue;
+      const drawn = told.map(([run]) => run);
+      const box = element("div", { role: "img", "aria-label": `Bits per byte of ${domain} along tokens` });
+      host.append(element("div", {}, element("h3", {}, domain), box));
+      const edge = (probes, sign) => probes.bits.map((b, i) => (b == null || probes.errors[i] == null ? b : b + sign * probes.errors[i]));
+      const bands = (chart) => told.forEach(([run, probes]) => fillBand(chart, run, probes.tokens, edge(probes, -1), edge(probes, 1)));
+      const every = told.flatMap(([, probes]) => [...edge(probes, -1), ...edge(probes, 1)]).filter((v) => v != null);
+      const low = Math.min(...every), high = Math.max(...every), room = (high - low) * 0.05 || 0.1;
+      const data = uPlot.join(told.map(([, probes]) => [probes.tokens, probes.bits]));
+      addChart(box, 230, data, drawn, { format: showNumber, size: 40, points: data[0].length < 60, bands, range: () => [low - room, high + room], right: narrow() ? 92 : 84 });
+    }
+  };
+
+  const curves = document.getElementById("curve-box"), probes = document.getElementById("probe-box");
+  if (curves && runs.length) drawCurves(curves);
+  if (probes && runs.length) drawProbes(probes);
+  document.documentElement.dataset.drawn = String(charts.length);
+})();
