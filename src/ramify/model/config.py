@@ -5,6 +5,7 @@ Letters: D width, H query heads, K key-value heads, F feed-forward width, V voca
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import Self
 
@@ -62,6 +63,11 @@ class ModelConfig(BaseModel):
     def head_dim(self) -> int:
         """Numbers per attention head."""
         return self.width // self.heads
+
+    @property
+    def std(self) -> float:
+        """The standard deviation that weights are drawn with: init_std, or 1/sqrt(width)."""
+        return 1 / math.sqrt(self.width) if self.init_std is None else self.init_std
 
     @property
     def non_embedding_parameters(self) -> int:

@@ -126,6 +126,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.compiled = False
         self.embed = _undrawn(nn.Embedding, config.vocab, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
@@ -151,11 +152,17 @@ class Transformer(nn.Module):
         if cache is not None:
             x_BTD = self._with_cache(x_BTD, rope, cache)
         else:
-            mask = None if documents_BT is None else document_mask(documents_BT)
+            mask = None if documents_BT is None else self._mask(documents_BT)
             for block in self.blocks:
                 x_BTD = block(x_BTD, rope, mask)
         normed: Tensor = self.norm(x_BTD)
         return normed
+
+    def _mask(self, documents_BT: Tensor) -> Tensor | BlockMask:
+        # FlexAttention has no backward on CPU, and is only fused in a compiled block
+        if self.compiled and documents_BT.is_cuda:
+            return document_blocks(documents_BT)
+        return document_mask(documents_BT)
 
     def _with_cache(self, x_BTD: Tensor, rope: tuple[Tensor, Tensor], cache: Cache) -> Tensor:
         T = x_BTD.shape[1]
@@ -178,6 +185,7 @@ class Transformer(nn.Module):
 
         Shapes are static: a kernel that depended on the shapes seen before would change bits.
         """
+        self.compiled = True
         for block in self.blocks:
             block.compile(dynamic=False)
 
@@ -186,12 +194,12 @@ def initial_weight(config: ModelConfig, name: str, shape: torch.Size, seed: int)
     """Return the first value of the parameter called `name`, in fp32 on the CPU.
 
     Each comes from a stream of its own name, so neither order nor world size matters. Gains are 1,
-    matrices normal with std `init_std`, or init_std / sqrt(2 layers) where they write to the
+    matrices normal with std `config.std`, or std / sqrt(2 layers) where they write to the
     residual stream: the scheme of nanotron, with which SmolLM2 was trained.
     """
     if len(shape) == 1:
         return torch.ones(shape, device="cpu")
-    std = config.init_std or 1 / math.sqrt(config.width)
+    std = config.std
     if name.endswith(RESIDUAL_OUTPUTS):
         std /= math.sqrt(2 * config.layers)
     generator = torch.Generator().manual_seed(derive(seed, "init", name))
@@ -229,18 +237,20 @@ def attend(
     )
 
 
-def document_mask(documents_BT: Tensor) -> Tensor | BlockMask:
-    """Return what lets a position see itself and what came before it in its own document."""
-    B, T = documents_BT.shape
-    if documents_BT.is_cuda:
-
-        def visible(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            return (q >= k) & (documents_BT[b, q] == documents_BT[b, k])
-
-        return create_block_mask(visible, B, None, T, T, device=documents_BT.device)
-    # FlexAttention has no backward on CPU
+def document_mask(documents_BT: Tensor) -> Tensor:
+    """Return [B, 1, T, T]: a position sees itself and what came before it in its own document."""
     same = documents_BT[:, :, None] == documents_BT[:, None, :]
     return same.tril().unsqueeze(1)
+
+
+def document_blocks(documents_BT: Tensor) -> BlockMask:
+    """Return `document_mask` as FlexAttention takes it, which skips what no position sees."""
+
+    def visible(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return (q >= k) & (documents_BT[b, q] == documents_BT[b, k])
+
+    B, T = documents_BT.shape
+    return create_block_mask(visible, B, None, T, T, device=documents_BT.device.type)
 
 
 def _undrawn(kind: type[M], *args: int, **options: bool) -> M:
