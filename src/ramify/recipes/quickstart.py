@@ -18,7 +18,7 @@ from ramify.tokens.steps import Corpus, Tokenize, Tokenizer
 from ramify.train.steps import Average, Numerics, Probe, Trunk
 
 DOMAINS: tuple[Literal["code", "prose", "math"], ...] = ("code", "prose", "math")
-PROMPTS = ("def ", "The function returns ", "    >>> from sympy import ")
+PROMPTS = ("def", "The function returns", "from sympy import")
 STAGES = (  # in the manner of SmolLM2: prose first, then more code, then more mathematics
     (0.0, {"prose": 0.8, "code": 0.15, "math": 0.05}),
     (0.3, {"prose": 0.55, "code": 0.35, "math": 0.1}),
@@ -41,7 +41,7 @@ def recipe(
         held_out_least=16,
         seed=seed,
     )
-    corpora = {d: Corpus(ref=Ref(name=dedup.name), part=d) for d in DOMAINS}
+    corpora: dict[str, Corpus] = {d: Corpus(ref=Ref(name=dedup.name), part=d) for d in DOMAINS}
     tokenizer = Tokenizer(
         name="tokenizer", corpora=corpora, vocab=vocab, sample_bytes=2_000_000, seed=seed
     )
@@ -51,7 +51,7 @@ def recipe(
         )
         for d in DOMAINS
     ]
-    sources = {d: Ref(name=d) for d in DOMAINS}
+    sources: dict[str, Ref] = {d: Ref(name=d) for d in DOMAINS}
     trunk = Trunk(
         name="trunk",
         model=preset("micro", vocab=vocab),

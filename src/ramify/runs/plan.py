@@ -20,7 +20,6 @@ from ramify.runs.lab import Lab
 from ramify.runs.recipe import Prints, Recipe
 from ramify.scaling.flops import forward_flops, six_nd, train_flops
 from ramify.train import places
-from ramify.train.line import Line
 from ramify.train.steps import Cooldown, Cosine, Root, Run
 
 StepState = Literal["done", "partial", "wanted"]
@@ -198,7 +197,7 @@ def _needed(recipe: Recipe, only: Collection[str], until: int | None) -> set[str
                 f"{recipe.name} has no step {name!r}", hint=f"steps: {', '.join(recipe.by_name)}"
             )
     needed = set(only or recipe.by_name)
-    for step in reversed(recipe.ordered):
+    for step in reversed(recipe.ordered if only else ()):
         if step.name in needed:
             needed.update(ref.name for ref in step.refs().values())
     if until is not None:
@@ -232,7 +231,7 @@ def _item(recipe: Recipe, step: Step, prints: Prints, lab: Lab, until: int | Non
 
 
 def _run_item(recipe: Recipe, run: Run, prints: Prints, lab: Lab, until: int | None) -> Item:
-    line = Line(recipe.lineage(run))
+    line = recipe.line(run)
     step = line.step_tokens
     points = recipe.wanted_points[run.name]
     if until is not None:
@@ -332,7 +331,7 @@ def _warnings(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
 
 def _crossed(recipe: Recipe, run: Cooldown) -> list[str]:
     *_, parent, _ = recipe.lineage(run)
-    stages = Line(recipe.lineage(parent)).stages(run.tokens)
+    stages = recipe.line(parent).stages(run.tokens)
     crossed = [at for at, _ in stages if run.leaves_at <= at < run.tokens]
     return [
         f"{run.name} keeps the mixture that it leaves at {run.leaves_at} to its end, though "
@@ -348,7 +347,7 @@ def _epochs(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
     for item in items:
         if not isinstance(item.step, Run):
             continue
-        line = Line(recipe.lineage(item.step))
+        line = recipe.line(item.step)
         used = dict.fromkeys(line.source_names, 0.0)
         stages = [*line.stages(max(item.points)), (max(item.points), {})]
         for (at, mixture), (end, _) in pairwise(stages):

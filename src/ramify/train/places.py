@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ def windows(run: Path) -> dict[int, Path]:
 
 def finished(home: Path) -> dict[int, Path]:
     """Return the folders named by tokens that have their record."""
-    found = (folder for folder in home.glob("[0-9]*") if folder.name.isdigit())
-    return {int(f.name): f for f in sorted(found) if (f / artifact.RECORD).exists()}
+    try:
+        names = sorted(entry for entry in os.listdir(home) if entry.isdigit())  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return {}  # most of a large plan: asked of every run, so it is one call
+    return {int(n): home / n for n in names if (home / n / artifact.RECORD).exists()}
 
 
 def read_run(run: Path) -> dict[str, Any] | None:
