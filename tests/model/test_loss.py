@@ -114,3 +114,17 @@ def test_a_second_backward_is_refused() -> None:
     torch.autograd.backward(loss, retain_graph=True)
     with pytest.raises(TypeError):
         torch.autograd.backward(loss)
+
+
+def test_autocast_multiplies_in_bf16_and_keeps_gradients_in_fp32() -> None:
+    hidden, weight, targets, _ = drawn(40, 6, 31, 6)
+    plainly = linear_cross_entropy(hidden, weight, targets, chunk=7)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = linear_cross_entropy(hidden, weight, targets, chunk=7)
+    torch.testing.assert_close(rough, plainly, rtol=0.01, atol=0)
+    assert not torch.equal(rough, plainly)
+    mine = torch.autograd.grad(rough, (hidden, weight))
+    yours = torch.autograd.grad(plainly, (hidden, weight))
+    for a, b in zip(mine, yours, strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, rtol=0.05, atol=0.05)

@@ -31,6 +31,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         chunk: int,
         losses_N: Tensor | None,
     ) -> Tensor:
+        weight = weight_VD.to(hidden_ND.dtype)
         d_hidden = torch.empty_like(hidden_ND) if ctx.needs_input_grad[0] else None
         # bf16 would lose what small chunks add to the sum, so it is gathered in fp32
         d_weight = (
@@ -41,7 +42,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             rows = slice(start, start + chunk)
             hidden, weights = hidden_ND[rows], weights_N[rows].unsqueeze(1)
             index = targets_N[rows].unsqueeze(1)
-            logits = _logits(hidden, weight_VD)
+            logits = (hidden @ weight.t()).float()
             top = logits.amax(1, keepdim=True)
             at_target = logits.gather(1, index) - top
             # in place, one exp, not yet divided by its sum: that is done with the row weights
@@ -55,7 +56,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             # rows are weighted on the D side: D is narrower than V
             weights = (weights / sums).to(hidden.dtype)
             if d_hidden is not None:
-                torch.mm(d_logits, weight_VD.to(hidden.dtype), out=d_hidden[rows])
+                torch.mm(d_logits, weight, out=d_hidden[rows])
                 d_hidden[rows].mul_(weights)
             if d_weight is not None:
                 _add_product(d_weight, d_logits.t(), hidden * weights)
@@ -72,10 +73,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if d_weight is not None:
             d_weight.mul_(grad)
         return d_hidden, d_weight, None, None, None, None
-
-
-def _logits(hidden_ND: Tensor, weight_VD: Tensor) -> Tensor:
-    return (hidden_ND @ weight_VD.to(hidden_ND.dtype).t()).float()
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -107,9 +104,14 @@ def linear_cross_entropy(
     `losses_N`, if given, is filled with each row's weighted loss, for tables that part them.
     """
     targets, weights = _without_ignored(targets_N, weights_N)
-    loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch's
-        hidden_ND, weight_VD, targets, weights, chunk, losses_N
-    )
+    device = hidden_ND.device.type
+    if torch.is_autocast_enabled(device):
+        hidden_ND = hidden_ND.to(torch.get_autocast_dtype(device))
+    # autocast leaves products into a given tensor alone: the dtypes are chosen here instead
+    with torch.autocast(device, enabled=False):
+        loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch's
+            hidden_ND, weight_VD, targets, weights, chunk, losses_N
+        )
     return loss
 
 
@@ -118,8 +120,9 @@ def token_losses(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, chu
     """Return the cross-entropy of each row in fp32 nats [N], without gradient; 0 where ignored."""
     targets, weights = _without_ignored(targets_N, None)
     losses = torch.empty(targets.shape, dtype=torch.float32, device=hidden_ND.device)
+    weight = weight_VD.to(hidden_ND.dtype)
     for start in range(0, hidden_ND.shape[0], chunk):
         rows = slice(start, start + chunk)
-        log_probs = torch.log_softmax(_logits(hidden_ND[rows], weight_VD), dim=-1)
+        log_probs = torch.log_softmax((hidden_ND[rows] @ weight.t()).float(), dim=-1)
         losses[rows] = -log_probs.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
     return losses * weights
