@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from ramify.evals import scores
 from ramify.ground.errors import Corrupt, Mismatch, NotFound
 from ramify.ground.units import show_count
-from ramify.report.summary import Evaluation, Summary
+from ramify.report.summary import DecayState, Evaluation, Summary, decay_of
 from ramify.report.tree import RunFolder
 from ramify.runs.lab import Lab
 from ramify.train.documents import Difference
 from ramify.train.steps import Cooldown, Cosine
 
+BUDGET = "The same budget, by cosine from scratch"
+LEFT = "The point that it left: of another decay state and of fewer tokens"
 MEAN = "mean"  # over domains, each counting the same
 
 
@@ -27,19 +29,31 @@ class Pair:
     at: int
     other: str
     other_at: int
+    decay: DecayState  # of the model, and
+    other_decay: DecayState  # of the other: told beside each, whether or not they agree
     unlike: tuple[str, ...] = ()  # what differs between them besides what is asked
     differences: Mapping[str, Difference] = field(default_factory=dict)  # model - other
     refused: str | None = None
 
 
 def pairs(lab: Lab, summary: Summary) -> list[Pair]:
-    """Return each finished cooldown beside the cosine of its budget and the point that it left."""
+    """Return each finished cooldown beside the cosine of its budget, and beside the point that it left."""
+    runs = summary.runs.values()
+    cools = [r for r in runs if isinstance(r.run, Cooldown) and r.end == r.run.tokens]
     return [
         pair
-        for run in summary.runs.values()
-        if isinstance(run.run, Cooldown) and run.end == run.run.tokens
-        for pair in (*_with_cosines(lab, summary, run), *_with_parent(lab, summary, run))
+        for ask in (_with_cosines, _with_parent)
+        for run in cools
+        for pair in ask(lab, summary, run)
     ]
+
+
+def alike_until(run: RunFolder, other: RunFolder, end: int) -> int:
+    """Return the token up to which two runs of one seed read the same batches; 0 if their seeds differ."""
+    if run.line.root.seed != other.line.root.seed:
+        return 0
+    until = _first_other_mixture(run, other, end)
+    return end if until is None else until
 
 
 def _with_cosines(lab: Lab, summary: Summary, run: RunFolder) -> Iterator[Pair]:
@@ -48,7 +62,9 @@ def _with_cosines(lab: Lab, summary: Summary, run: RunFolder) -> Iterator[Pair]:
         if not alike or other.line.root.model != run.line.root.model:
             continue
         end = run.run.tokens
-        pair = Pair("the same budget, by cosine from scratch", run.name, end, other.name, end)
+        pair = Pair(
+            BUDGET, run.name, end, other.name, end, decay_of(run, end), decay_of(other, end)
+        )
         if (until := _first_other_mixture(run, other, end)) is not None:
             why = f"their mixtures differ from token {show_count(until)} on"
             yield Pair(**{**vars(pair), "refused": why})
@@ -61,15 +77,9 @@ def _with_cosines(lab: Lab, summary: Summary, run: RunFolder) -> Iterator[Pair]:
 def _with_parent(lab: Lab, summary: Summary, run: RunFolder) -> Iterator[Pair]:
     assert isinstance(run.run, Cooldown)
     parent, at = run.run.parent.name, run.run.leaves_at
-    more = f"{show_count(run.run.tokens - at)} tokens more"
-    pair = Pair(
-        "what the descent brought, over the point where it left",
-        run.name,
-        run.run.tokens,
-        parent,
-        at,
-        unlike=("decayed against a rate that is not", more),
-    )
+    end, above = run.run.tokens, summary.runs.get(parent)
+    left = decay_of(above, at) if above else ""
+    pair = Pair(LEFT, run.name, end, parent, at, decay_of(run, end), left)
     measured = _measured(lab, summary, pair)
     if measured.refused is None:
         yield measured

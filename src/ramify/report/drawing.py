@@ -127,7 +127,7 @@ def _marks(summary: Summary, axis: Axis, row: Row, y: float) -> Iterator[Markup]
             yield tag("circle", cx=axis.x(at), cy=y, r=2.2, class_="point")
     for at, _ in row.stages[1:]:
         x = axis.x(at)
-        yield tag("line", x1=x, x2=x, y1=y - 7, y2=y + 7, class_="stage")
+        yield tag("line", x1=x, x2=x, y1=y - 7, y2=y + 7, class_=f"stage {row.kind}")
 
 
 def _end_mark(row: Row, x: float, y: float) -> Markup:

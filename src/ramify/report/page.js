@@ -24,7 +24,9 @@
     while (Math.abs(count) >= 999.5 && power < scales.length - 1) { count /= 1000; power += 1; }
     return `${Number(count.toPrecision(3))}${scales[power]}`;
   };
-  const showNumber = (value) => (value == null ? "" : String(Number(value.toPrecision(4))));
+  const showNumber = (value) => (value == null ? "" : String(Number(value.toPrecision(4))).replace("-", "−"));
+
+  const showRate = (rate) => (rate === 0 || rate >= 1e-3 ? String(Number(rate.toPrecision(3))) : rate.toExponential().replace("e-", "e−"));
 
   /* The last place of the grid that is not after `tokens`, or -1. */
   const placeOf = (tokens) => {
@@ -66,9 +68,12 @@
     return smooth(lineOf(run, column), over).map((value, index) => (index < from || index >= until ? null : value));
   };
 
-  const spread = (labels, least) => {
+  /* Moves labels apart, and back up where they would leave the plot below. */
+  const spread = (labels, least, bottom) => {
     labels.sort((a, b) => a.y - b.y);
-    for (let i = 1; i < labels.length; i += 1) labels[i].y = Math.max(labels[i].y, labels[i - 1].y + least);
+    labels.forEach((label, i) => { if (i) label.y = Math.max(label.y, labels[i - 1].y + least); });
+    let most = bottom;
+    for (const label of [...labels].reverse()) { label.y = Math.min(label.y, most); most = label.y - least; }
     return labels;
   };
 
@@ -83,17 +88,17 @@
         const at = chart.data[0][i];
         if (values[i] == null || at > chart.scales.x.max) continue;
         if (at < chart.scales.x.min) break;
-        labels.push({ run, x: chart.valToPos(at, "x", true), y: chart.valToPos(values[i], "y", true) });
+        labels.push({ run, x: chart.valToPos(at, "x", true), y: chart.valToPos(values[i], "y", true) - (run.kind === "trunk" ? 10 * ratio : 0) });
         break;
       }
     });
     ctx.save();
     ctx.font = `500 ${11.5 * ratio}px ${css("--sans")}`;
     ctx.textBaseline = "middle"; ctx.lineJoin = "round";
-    for (const { run, x, y } of spread(labels.filter((l) => l.y >= top - 2 && l.y <= top + height + 2), 13 * ratio)) {
+    for (const { run, x, y } of spread(labels.filter((l) => l.y >= top - 2 && l.y <= top + height + 2), 13 * ratio, top + height - 5 * ratio)) {
       const most = narrow() ? 13 : 20;
       const name = run.name.length > most ? `${run.name.slice(0, most - 1)}…` : run.name;
-      const room = left + width + (chart.bbox.right || 0);
+      const room = left + width + 6 * ratio;
       ctx.textAlign = "left";
       ctx.strokeStyle = css("--bg"); ctx.lineWidth = 4 * ratio;
       ctx.strokeText(name, Math.min(x + 6 * ratio, room), y);
@@ -148,19 +153,15 @@
       },
     }, data, box);
     charts.push({ chart, box, height });
+    watcher.observe(box);
     return chart;
   };
 
-  new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      for (const { chart, box, height } of charts) {
-        if (box === target && Math.abs(chart.width - box.clientWidth) > 1) chart.setSize({ width: Math.max(box.clientWidth, 200), height });
-      }
-    }
-  }).observe(document.body);
-  window.addEventListener("resize", () => {
-    for (const { chart, box, height } of charts) chart.setSize({ width: Math.max(box.clientWidth, 200), height });
-  });
+  const fit = ({ chart, box, height }) => {
+    const width = Math.max(box.clientWidth, 200);
+    if (chart.width !== width) chart.setSize({ width, height });
+  };
+  const watcher = new ResizeObserver(() => charts.forEach(fit));
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const { chart } of charts) chart.redraw(true, true);
   });
@@ -185,16 +186,48 @@
     return svg;
   };
 
+  /* What a run's loss is above its base's at the same tokens, as far as both read the same batches. */
+  const above = (run, over) => {
+    const base = run.base === null ? undefined : byName.get(run.base);
+    const nothing = edges.map(() => null);
+    if (!base) return nothing;
+    const mine = own(run, "loss", over), theirs = smooth(lineOf(base, "loss"), over);
+    const found = nothing.map((_, i) => (mine[i] == null || theirs[i] == null || edges[i] > run.alike ? null : mine[i] - theirs[i]));
+    return found.filter((value) => value != null).length > 2 ? found : nothing;
+  };
+
+  /* The range of losses without the fall of the first tenth, which would press all else flat. */
+  const closeRange = (chart, low, high) => {
+    const [first, last] = chart.series[0].idxs || [0, edges.length - 1];
+    const from = edges[first] + (edges[last] - edges[first]) / 10;
+    let top = -Infinity;
+    for (let s = 1; s < chart.data.length; s += 1) {
+      for (let i = first; i <= last; i += 1) {
+        const value = chart.data[s][i];
+        if (value != null && edges[i] >= from && chart.series[s].show) top = Math.max(top, value);
+      }
+    }
+    if (low == null || top === -Infinity) return [low, high];
+    const room = (top - low) * 0.06 || 0.1;
+    return [low - room, Math.min(top, high) + room];
+  };
+
   const drawCurves = (host) => {
-    const steps = Math.max(...runs.map((run) => run.loss.length));
-    const state = { logX: false, logY: false, over: steps >= 300 ? 20 : steps >= 60 ? 5 : 1, hidden: new Set() };
-    const rateBox = element("div", { role: "img", "aria-label": "Learning rate of every run along tokens" });
-    const lossBox = element("div", { role: "img", "aria-label": "Training loss of every run along tokens; end points are in the table of results" });
+    const branches = runs.filter((run) => run.parent !== null).map((run) => run.loss.length);
+    const shortest = Math.min(...(branches.length ? branches : runs.map((run) => run.loss.length)));
+    const state = { logX: false, scale: "close", over: shortest >= 100 ? 20 : shortest >= 20 ? 5 : 1, hidden: new Set() };
+    const boxOf = (label) => element("div", { role: "img", "aria-label": label });
+    const boxes = {
+      rate: boxOf("Learning rate of every run along tokens"),
+      loss: boxOf("Training loss of every run along tokens; end points are in the table of results"),
+      above: boxOf("Loss of every branch above its parent's at the same tokens"),
+    };
     const outputs = new Map();
     const legend = element("ul", { class: "legend", "aria-label": "Runs that are drawn" });
-    let rate, loss;
+    const compared = runs.some((run) => run.base !== null && above(run, 1).some((value) => value != null));
+    const drawn = {};
 
-    const columns = (column, over) => [edges, ...runs.map((run) => own(run, column, over))];
+    const columns = (of) => [edges, ...runs.map(of)];
     const tell = (chart) => {
       runs.forEach((run, index) => {
         const value = chart.cursor.idx == null ? null : chart.data[index + 1][chart.cursor.idx];
@@ -209,11 +242,13 @@
       });
     };
     const draw = () => {
-      for (const old of [rate, loss]) if (old) { charts.splice(charts.findIndex((c) => c.chart === old), 1); old.destroy(); }
-      rate = addChart(rateBox, 130, columns("rate", 1), runs, { ...state, logY: false, format: (v) => (v === 0 ? "0" : v.toExponential(1).replace("e-", "e−").replace(".0", "")), labels: false });
-      loss = addChart(lossBox, narrow() ? 300 : 380, columns("loss", state.over), runs, { ...state, format: showNumber, bands, told: tell });
+      for (const old of Object.values(drawn)) { charts.splice(charts.findIndex((c) => c.chart === old), 1); old.destroy(); }
+      const { logX, over } = state, logY = state.scale === "log", range = state.scale === "close" && !logX ? closeRange : undefined;
+      drawn.rate = addChart(boxes.rate, 120, columns((run) => own(run, "rate", 1)), runs, { logX, format: showRate, labels: false });
+      drawn.loss = addChart(boxes.loss, narrow() ? 300 : 360, columns((run) => own(run, "loss", over)), runs, { logX, logY, range, format: showNumber, bands, told: tell });
+      if (compared) drawn.above = addChart(boxes.above, 150, columns((run) => above(run, over)), runs, { logX, format: showNumber });
       runs.forEach((run, index) => {
-        if (state.hidden.has(run.name)) for (const chart of [rate, loss]) chart.setSeries(index + 1, { show: false });
+        if (state.hidden.has(run.name)) for (const chart of Object.values(drawn)) chart.setSeries(index + 1, { show: false });
       });
     };
 
@@ -223,20 +258,20 @@
       box.addEventListener("change", () => {
         if (box.checked) state.hidden.delete(run.name); else state.hidden.add(run.name);
         const index = runs.indexOf(run) + 1;
-        for (const chart of [rate, loss]) chart.setSeries(index, { show: box.checked });
+        for (const chart of Object.values(drawn)) chart.setSeries(index, { show: box.checked });
       });
       const output = element("output", { "aria-live": "off" });
       outputs.set(run.name, output);
       legend.append(element("li", {}, element("label", {}, box, swatch(run), run.name), " ", output));
     }
-    const scale = [["linear", "linear"], ["log", "logarithmic"]];
+    const title = (text) => element("p", { class: "chart-title" }, text);
     host.append(
       element("div", { class: "controls" },
-        choice("tokens", scale, "linear", (v) => { state.logX = v === "log"; draw(); }),
-        choice("loss", scale, "linear", (v) => { state.logY = v === "log"; draw(); }),
+        choice("tokens", [["linear", "linear"], ["log", "logarithmic"]], "linear", (v) => { state.logX = v === "log"; draw(); }),
+        choice("loss", [["close", "linear, after the first fall"], ["whole", "linear, whole"], ["log", "logarithmic"]], "close", (v) => { state.scale = v; draw(); }),
         choice("mean of the last", [1, 5, 20, 50, 200].map((n) => [String(n), n === 1 ? "1 (as it is)" : String(n)]), state.over, (v) => { state.over = Number(v); draw(); })),
-      element("p", { class: "chart-title" }, "learning rate"), rateBox,
-      element("p", { class: "chart-title" }, "loss, nats a token"), lossBox, legend);
+      title("learning rate"), boxes.rate, title("loss, nats a token"), boxes.loss,
+      ...(compared ? [title("loss above the parent’s at the same tokens, on the same batches"), boxes.above] : []), legend);
     draw();
   };
 
@@ -256,19 +291,24 @@
   };
 
   const drawProbes = (host) => {
-    for (const domain of lab.domains) {
+    const figures = lab.domains.map((domain) => {
       const told = runs.map((run) => [run, probesOf(run, domain)]).filter(([, probes]) => probes);
-      if (!told.length) continue;
-      const drawn = told.map(([run]) => run);
       const box = element("div", { role: "img", "aria-label": `Bits per byte of ${domain} along tokens` });
-      host.append(element("div", {}, element("h3", {}, domain), box));
-      const edge = (probes, sign) => probes.bits.map((b, i) => (b == null || probes.errors[i] == null ? b : b + sign * probes.errors[i]));
-      const bands = (chart) => told.forEach(([run, probes]) => fillBand(chart, run, probes.tokens, edge(probes, -1), edge(probes, 1)));
-      const every = told.flatMap(([, probes]) => [...edge(probes, -1), ...edge(probes, 1)]).filter((v) => v != null);
-      const low = Math.min(...every), high = Math.max(...every), room = (high - low) * 0.05 || 0.1;
-      const data = uPlot.join(told.map(([, probes]) => [probes.tokens, probes.bits]));
-      addChart(box, 230, data, drawn, { format: showNumber, size: 40, points: data[0].length < 60, bands, range: () => [low - room, high + room], right: narrow() ? 92 : 84 });
-    }
+      if (told.length) host.append(element("div", {}, element("h3", {}, domain), box));
+      return { told, box };
+    });
+    // drawn once all are in place, since each takes its share of the width
+    for (const { told, box } of figures) if (told.length) drawProbe(told, box);
+  };
+
+  const drawProbe = (told, box) => {
+    const edge = (probes, sign) => probes.bits.map((b, i) => (b == null || probes.errors[i] == null ? b : b + sign * probes.errors[i]));
+    const bands = (chart) => told.forEach(([run, probes]) => fillBand(chart, run, probes.tokens, edge(probes, -1), edge(probes, 1)));
+    const every = told.flatMap(([, probes]) => [...edge(probes, -1), ...edge(probes, 1)]).filter((v) => v != null);
+    const low = Math.min(...every), high = Math.max(...every), room = (high - low) * 0.05 || 0.1;
+    const data = uPlot.join(told.map(([, probes]) => [probes.tokens, probes.bits]));
+    const points = data[0].length < 60;
+    addChart(box, 230, data, told.map(([run]) => run), { format: showNumber, size: 40, points, bands, range: () => [low - room, high + room], right: 92 });
   };
 
   const curves = document.getElementById("curve-box"), probes = document.getElementById("probe-box");

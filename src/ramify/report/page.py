@@ -12,11 +12,13 @@ from string import Template
 from typing import Any
 
 from ramify.ground import files
+from ramify.ground.artifact import Record
 from ramify.report import drawing, sections
-from ramify.report.compare import pairs
+from ramify.report.compare import Pair, alike_until, pairs
 from ramify.report.markup import Child, Markup, data, join, tag
 from ramify.report.series import grid, thin
 from ramify.report.summary import Summary, summary
+from ramify.report.tree import RunFolder
 from ramify.runs.lab import Lab, read_json
 
 COMPLETIONS = "completions.json"
@@ -41,14 +43,15 @@ def render(lab: Lab, *, command: str | None = None) -> str:
     script = "\n".join((_part("vendor/uPlot.iife.min.js"), _part("page.js")))
     style = "\n".join((_part("vendor/uPlot.min.css"), _part("page.css")))
     policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
-    parts = list(_sections(lab, told, command))
+    found = pairs(lab, told)
+    parts = list(_sections(lab, told, found, command))
     links = [tag("a", title, href=f"#{anchor}") for anchor, title, _ in parts]
     return Template(_part("page.html")).substitute(
         policy=policy,
         title=tag("title", f"{name} · Ramify"),
         style=style,
         heading=tag("h1", name),
-        facts=sections.facts(told),
+        facts=sections.facts(told, found),
         links=join(links),
         sections=join(_section(*part) for part in parts),
         data=data(page_data(told)),
@@ -70,11 +73,13 @@ def _section(anchor: str, title: str, body: Child) -> Markup:
     return tag("section", heading, body, id=anchor, aria_labelledby=f"{anchor}-title")
 
 
-def _sections(lab: Lab, told: Summary, command: str | None) -> Iterator[tuple[str, str, Child]]:
+def _sections(
+    lab: Lab, told: Summary, found: Sequence[Pair], command: str | None
+) -> Iterator[tuple[str, str, Child]]:
     if told.runs:
         yield "tree", "The tree", _tree(told)
         yield "results", "Results", sections.results(told)
-        if compared := sections.comparisons(pairs(lab, told)):
+        if compared := sections.comparisons(found):
             yield "compared", "Like with like", compared
         yield "curves", "Learning rate and loss", _curves(told)
         if told.domains:
@@ -113,9 +118,10 @@ def _curves(told: Summary) -> Markup:
     box = tag("div", id="curve-box", class_="charts")
     script = "This figure is drawn by a script of this page; the tables hold its end points."
     caption = (
-        "Training loss in nats a token, below the learning rate that made it, on one token axis. "
-        "Drag to look closer, double-click to come back. Smoothed over the whole line of a run, so "
-        "that a branch begins where its parent stood."
+        "Learning rate, training loss, and what a run's loss is above its parent's (a cosine's above the "
+        "trunk's) for as long as both read the same batches, so that the noise of batches falls away. "
+        "Means run over the whole line of a run: a branch begins where its parent stood. "
+        "Drag to look closer, double-click to come back."
     )
     return _figure(caption, box, tag("noscript", tag("p", script)))
 
@@ -144,8 +150,23 @@ def _completions(lab: Lab, told: Summary) -> dict[str, list[Mapping[str, Any]]]:
     for name in told.records:
         path = lab.at(name) / COMPLETIONS
         if path.is_file():
-            found[name] = [one for one in read_json(path) if isinstance(one, dict)]
+            found[_heard(name, told.records[name])] = [
+                one for one in read_json(path) if isinstance(one, dict)
+            ]
     return found
+
+
+def _heard(name: str, record: Record) -> str:
+    """Return of which model completions are, and how they were drawn."""
+    step = record.step
+    model = step.get("model")
+    parts = [f"{name}, of {model['name']}" if isinstance(model, dict) else name]
+    parts += [
+        f"{key.replace('_', '-')} {step[key]}"
+        for key in ("temperature", "top_p", "seed")
+        if key in step
+    ]
+    return ", ".join(parts)
 
 
 def _provenance(told: Summary, command: str | None) -> Markup:
@@ -191,6 +212,7 @@ def page_data(told: Summary) -> dict[str, Any]:
             "kind": run.run.kind(),
             "decay": told.row(run.name).decay,
             "parent": run.parent if run.parent in told.runs else None,
+            **_base(told, run),
             "leaves": run.begins_at,
             "first": thinned.first,
             "loss": _short(thinned.loss),
@@ -201,6 +223,16 @@ def page_data(told: Summary) -> dict[str, Any]:
             curve |= {"low": _short(thinned.low), "high": _short(thinned.high)}
         curves.append(curve)
     return {"edges": edges, "runs": curves, "domains": told.domains}
+
+
+def _base(told: Summary, run: RunFolder) -> dict[str, Any]:
+    """Return whose loss a run's is held against along tokens: its parent's, of a cosine the trunk's."""
+    trunks = [other for other in told.runs.values() if other.run.kind() == "trunk"]
+    alike = [t for t in trunks if t.line.root.model == run.line.root.model]
+    base = told.runs.get(run.parent or "") or (alike[0] if alike and run not in trunks else None)
+    if base is None:
+        return {"base": None, "alike": 0}
+    return {"base": base.name, "alike": alike_until(run, base, run.series.end or 0)}
 
 
 def _short(values: Sequence[float], digits: int = 5) -> list[float | None]:

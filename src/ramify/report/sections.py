@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_seconds
-from ramify.report.compare import MEAN, Pair
+from ramify.report.compare import BUDGET, MEAN, Pair
 from ramify.report.markup import Child, Markup, join, tag
-from ramify.report.summary import Amount, Evaluation, Row, Summary
+from ramify.report.summary import Amount, Evaluation, Row, Summary, error_of_mean
 from ramify.train.documents import Difference
 
 SIGNIFICANT = 2.0  # standard errors
@@ -58,7 +58,7 @@ def about(value: float, error: float | None, digits: int = 3, *, signed: bool = 
     return join([number, tag("span", f" ±{error:.{digits}f}", class_="se") if error else None])
 
 
-def facts(summary: Summary) -> Markup:
+def facts(summary: Summary, pairs: Sequence[Pair]) -> Markup:
     """Return the few numbers that a reader wants first."""
     spent = summary.spent
     items: list[tuple[str, Child]] = []
@@ -68,8 +68,13 @@ def facts(summary: Summary) -> Markup:
         items.append(("its bits per byte", f"{mean:.3f}, mean of {len(best.bits)} domains"))
     items.append(("trained", f"{show_count(spent.tree.tokens + spent.controls.tokens)} tokens"))
     if spent.ratio is not None:
-        what = f"{spent.answers} budgets cost {spent.ratio:.2f}× as much by cosine, one by one"
-        items.append(("the tree paid", what))
+        what = f"{spent.answers} budgets one by one, by cosine"
+        items.append((what, f"{spent.ratio:.2f}× the FLOPs of the tree"))
+    if asked := [p for p in pairs if p.question == BUDGET and p.differences]:
+        pair = max(asked, key=lambda p: p.at)
+        told = pair.differences[MEAN]
+        value = about(told.bits_per_byte, told.standard_error, signed=True)
+        items.append((f"{pair.model} above {pair.other}", [value, " bits per byte"]))
     return tag("dl", *(tag("div", tag("dt", a), tag("dd", b)) for a, b in items), class_="facts")
 
 
@@ -106,7 +111,8 @@ def _results_table(summary: Summary, group: Sequence[Evaluation]) -> Markup:
     documents = ", ".join(f"{s['documents']} of {d}" for d, s in first.scores.items())
     caption = [
         "Bits per byte of held-out text, lower is better, ± its standard error by document. ",
-        f"Documents: {documents}. Bold: the lowest of the decayed models.",
+        f"Documents: {documents}. Bold: the lowest of the decayed models. ",
+        "A branch's own tokens and time are what it cost beyond its parent.",
     ]
     best = {
         d: min((e.bits[d] for e in group if e.decay == "decayed"), default=None) for d in domains
@@ -118,11 +124,18 @@ def _results_table(summary: Summary, group: Sequence[Evaluation]) -> Markup:
             continue
         span = len(domains) + 5
         heading = tag(
-            "tr", tag("th", title, colspan=span, scope="rowgroup", class_=f"group {_class(decay)}")
+            "tr",
+            tag(
+                "th",
+                tag("span", title),
+                colspan=span,
+                scope="rowgroup",
+                class_=f"group {_class(decay)}",
+            ),
         )
         rows = [_result(summary, e, best if decay == "decayed" else {}) for e in found]
         bodies.append(tag("tbody", heading, *rows))
-    return table(caption, ["model", "tokens", *domains, "mean", "trained itself", "time"], bodies)
+    return table(caption, ["model", "tokens", *domains, "mean", "own tokens", "own time"], bodies)
 
 
 def _class(decay: str) -> str:
@@ -142,7 +155,7 @@ def _result(summary: Summary, found: Evaluation, best: Mapping[str, float | None
         found.model,
         show_count(found.at) if found.at else "",
         *cells,
-        f"{sum(found.bits.values()) / len(found.bits):.3f}",
+        about(sum(found.bits.values()) / len(found.bits), error_of_mean(found.errors)),
         show_count(row.tokens) if row and whole else "",
         show_seconds(row.seconds) if row and whole else "",
         title=found.name,
@@ -159,7 +172,7 @@ def _probed_table(summary: Summary, rows: Sequence[Row]) -> Markup:
         row_of(
             row.name,
             row.decay,
-            (row.bits_from or "").removeprefix("probe at "),
+            f"{int((row.bits_from or '').removeprefix('probe at ')):,}",
             *(about(b, row.standard_error.get(d)) if (b := row.bits_per_byte.get(d)) is not None else "" for d in domains),
             numbers=2,
         )
@@ -172,13 +185,11 @@ def comparisons(pairs: Sequence[Pair]) -> Markup | None:
     """Return differences document by document, grouped by what is asked, with what is not alike."""
     if not pairs:
         return None
-    domains = sorted({d for pair in pairs for d in pair.differences} - {MEAN})
+    domains = list(dict.fromkeys(d for pair in pairs for d in pair.differences if d != MEAN))
     bodies = []
     for question in dict.fromkeys(pair.question for pair in pairs):
         asked = [pair for pair in pairs if pair.question == question]
-        unlike = "; ".join(dict.fromkeys(u for pair in asked for u in pair.unlike[:1]))
-        heading = f"Against {question}" + (f" ({unlike})" if unlike else "")
-        head = tag("tr", tag("th", heading, colspan=len(domains) + 3, scope="rowgroup", class_="group"))  # fmt: skip
+        head = tag("tr", tag("th", tag("span", question), colspan=len(domains) + 3, scope="rowgroup", class_="group"))  # fmt: skip
         bodies.append(tag("tbody", head, *(_pair(pair, domains) for pair in asked)))
     caption = (
         "Difference in bits per byte, paired by document: below zero, the first model is better. "
@@ -189,13 +200,15 @@ def comparisons(pairs: Sequence[Pair]) -> Markup | None:
 
 
 def _pair(pair: Pair, domains: Sequence[str]) -> Markup:
-    model = f"{pair.model} @ {show_count(pair.at)}"
-    other = f"{pair.other} @ {show_count(pair.other_at)}"
+    model = f"{pair.model} @ {show_count(pair.at)}, {pair.decay}"
+    other = f"{pair.other} @ {show_count(pair.other_at)}, {pair.other_decay}"
+    if pair.unlike:
+        other += f" ({'; '.join(pair.unlike)})"
     if pair.refused is not None:
         refused = tag("td", f"not compared: {pair.refused}", colspan=len(domains) + 1)
         return tag("tr", tag("th", model, scope="row"), tag("td", other), refused)
     cells = [_difference(pair.differences.get(domain)) for domain in (*domains, MEAN)]
-    return row_of(model, other, *cells, numbers=2, title="; ".join(pair.unlike) or None)
+    return row_of(model, other, *cells, numbers=2)
 
 
 def _difference(found: Difference | None) -> Child:

@@ -6,6 +6,7 @@ one-by-one training, which are its FLOPs at the speed that the tree itself went 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -131,8 +132,9 @@ class Summary:
 
     @property
     def domains(self) -> list[str]:
-        """Every domain that anything was scored on, sorted."""
-        return sorted({d for row in self.rows for d in row.bits_per_byte})
+        """Every domain that anything was scored on, those of evaluations first, in their order."""
+        evaluated = [d for e in self.evaluations for d in e.scores]
+        return list(dict.fromkeys([*evaluated, *(d for r in self.rows for d in r.bits_per_byte)]))
 
     def json(self) -> dict[str, Any]:
         """Return the summary as plain data, as `ramify show --json` prints it."""
@@ -365,3 +367,11 @@ def _amount(runs: Iterable[RunFolder]) -> Amount:
         flops=sum(run.flops(tokens) for run, tokens in trained),
         seconds=sum(run.cost[0] or run.step_seconds for run, _ in trained),
     )
+
+
+def error_of_mean(errors: Mapping[str, float | None]) -> float | None:
+    """Return the standard error of a plain mean over domains, None where one domain's is not known."""
+    known = [error for error in errors.values() if error is not None]
+    if not known or len(known) < len(errors):
+        return None
+    return math.sqrt(sum(error**2 for error in known)) / len(known)

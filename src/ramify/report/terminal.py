@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
-from ramify.report.summary import Amount, Row, Summary
+from ramify.report.summary import Amount, Row, Summary, error_of_mean
 from ramify.runs.plan import Item, Plan
 from ramify.train.steps import Cooldown, Run
 
@@ -24,6 +24,8 @@ DECAY_STYLES = {
     "constant": "yellow",
     "": "",
 }
+DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+BESIDE = ("average", "evaluate")  # shown in the tree itself
 STATE_STYLES = {"done": "green", "partial": "yellow", "wanted": "dim"}
 
 
@@ -34,7 +36,7 @@ def tree(summary: Summary) -> RenderableType:
 
 def closing(summary: Summary) -> RenderableType:
     """Return what was spent: on the tree, on controls, and what the same answers cost one by one."""
-    return _spent(summary) if summary.runs else Text()
+    return Group(Text(), _spent(summary)) if summary.runs else Text()
 
 
 def plan_table(plan: Plan) -> RenderableType:
@@ -47,8 +49,11 @@ class _Tree:
     summary: Summary
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if data := list(_data_lines(self.summary)):
-            yield from (data_line for data_line in data)
+        rows = [row for row in self.summary.rows if not row.is_run and row.kind not in BESIDE]
+        data = [row for row in rows if row.kind in DATA_KINDS]
+        after = [row for row in rows if row.kind not in DATA_KINDS]
+        if data:
+            yield _lines(data)
             yield Text()
         wide = options.max_width >= WIDE
         branches = list(_branches(self.summary.rows))
@@ -60,6 +65,9 @@ class _Tree:
             yield from _mixture_lines(self.summary)
         if any((row.bits_from or "").startswith("probe") for row, _ in branches):
             yield Text("~ the last probe, on fewer documents than an evaluation reads", style="dim")
+        if after:
+            yield Text()
+            yield _lines(after)
 
 
 def _runs_table(branches: Sequence[tuple[Row, str]], *, wide: bool) -> Table:
@@ -159,14 +167,6 @@ def _bits(row: Row) -> Text:
     return Text(f"{row.mean_bits:.3f}" + (f" ±{error:.3f}".replace("±0.", "±.") if error else ""))
 
 
-def error_of_mean(errors: Mapping[str, float | None]) -> float | None:
-    """Return the standard error of a plain mean over domains, None where one domain's is not known."""
-    known = [error for error in errors.values() if error is not None]
-    if not known or len(known) < len(errors):
-        return None
-    return math.sqrt(sum(error**2 for error in known)) / len(known)
-
-
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
@@ -191,10 +191,7 @@ def _mixture_lines(summary: Summary) -> Iterator[Text]:
         yield text
 
 
-def _data_lines(summary: Summary) -> Iterator[Table]:
-    rows = [row for row in summary.rows if not row.is_run and row.kind not in MODEL_KINDS]
-    if not rows:
-        return
+def _lines(rows: Sequence[Row]) -> Table:
     table = _table()
     table.show_header = False
     table.box = None
@@ -203,14 +200,11 @@ def _data_lines(summary: Summary) -> Iterator[Table]:
     for row in rows:
         told = told_of(row) if row.state == "done" else "begun, not finished"
         table.add_row(Text(row.name), Text(row.kind), Text(told))
-    yield table
-
-
-MODEL_KINDS = ("average", "evaluate")
+    return table
 
 
 def told_of(row: Row) -> str:
-    """Return in a few words what a data step made."""
+    """Return in a few words what a step made that is no run."""
     facts = row.facts
     match row.kind:
         case "read":
@@ -227,6 +221,10 @@ def told_of(row: Row) -> str:
         case "tokenize":
             ratio = facts["bytes_per_token"]
             return f"{show_count(facts['tokens'])} tokens · {ratio:.2f} bytes a token"
+        case "export":
+            return f"{facts['model']}, logits within {facts['logit_difference']:.0e}"
+        case "complete":
+            return f"{len(facts['completions'])} texts of {row.inputs.get('model', '')}"
         case _:
             return ""
 
