@@ -59,7 +59,7 @@ def recipe(
         stages=tuple(Stage(at=_step(share * budget), mixture=mixture) for share, mixture in STAGES),
         seq_len=256,
         rows=16,
-        schedule=Constant(peak=2e-3, warmup=_step(0.04 * budget)),
+        schedule=Constant(peak=4e-3, warmup=_step(0.04 * budget)),
         tokens=_step(0.8 * _step(budget)),
         numerics=Numerics(threads=1),
         probe=Probe(every=max(_step(budget / 10), _step(1)), limit_tokens=4_000),
