@@ -146,7 +146,8 @@ def require_sound(folder: Path, *, hashes: bool = True) -> Record:
         raise Corrupt(f"{folder} has no record", hint="type the same command again to make it")
     wrong = unsound(folder, record, hashes=hashes)
     if wrong:
-        raise Corrupt(wrong[0], hint=f"type: ramify forget {record.name}, then run again")
+        at = f"@{record.facts['tokens']}" if record.kind == "point" else ""
+        raise Corrupt(wrong[0], hint=f"type: ramify forget {record.name}{at}, then run again")
     return record
 
 
@@ -161,8 +162,10 @@ def begin(folder: Path, asked: Mapping[str, Any]) -> Path:
     if work.exists():
         if _asked_of(work) == json.loads(json.dumps(asked)):
             return work
+        for note in (ASKED, RECORD):  # first, so that nobody goes on with what a kill leaves
+            files.remove(work / note)
         files.remove(work)
-    work.mkdir(parents=True)
+    files.make_folder(work)
     files.write_json(work / ASKED, asked)
     return work
 
@@ -170,10 +173,14 @@ def begin(folder: Path, asked: Mapping[str, Any]) -> Path:
 def _asked_of(work: Path) -> Any:
     """Return what a working folder was begun for: its note, or its record if killed while sealing."""
     try:
-        return json.loads((work / ASKED).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return json.loads((work / ASKED).read_bytes())
+    except (FileNotFoundError, ValueError):
+        pass
+    try:
         record = read_record(work)
-        return record.asked if record else None
+    except Corrupt:
+        return None
+    return record.asked if record else None
 
 
 def seal(work: Path, folder: Path, record: Record) -> Record:
@@ -195,44 +202,86 @@ def seal(work: Path, folder: Path, record: Record) -> Record:
     )
     files.write_text(work / RECORD, whole.model_dump_json(indent=1) + "\n")
     files.remove(work / ASKED)
-    if folder.exists():  # a folder without a record: what a crash of another tool left
-        if read_record(folder) is not None:
-            raise Mismatch(f"{folder} was finished by another process meanwhile")
-        files.remove(folder)
+    _clear(folder)
     files.rename(work, folder)
     return whole
 
 
+def _clear(folder: Path) -> None:
+    """Remove what a removal that was killed left under a name; never anything that is finished."""
+    if not folder.exists():
+        return
+    if read_record(folder) is not None:
+        raise Mismatch(f"{folder} was finished by another process meanwhile")
+    inside = next(folder.rglob(RECORD), None)
+    if inside is not None:
+        raise Mismatch(f"{folder} is the folder of {inside.parent}", hint="give one another name")
+    files.remove(folder)
+
+
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive `flock` that any death frees; Busy, naming the owner, if another holds it."""
+def lock(path: Path, *, driver: int | None = None, wait: bool = False) -> Iterator[None]:
+    """Hold an exclusive `flock` that any death frees; Busy, naming the owner, if another holds it.
+
+    `driver` is the process on whose behalf it is held. An owner whose driver has died is about to
+    leave: that is waited for, as any owner is with `wait`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            owner = os.read(handle, 4096).decode(errors="replace").strip() or "another process"
-            raise Busy(
-                f"{path.stem} is being made by {_owner(owner)}",
-                hint="wait for it to end, or stop it with Ctrl-C where it runs",
-            ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(_claim()).encode(), 0)
-        yield
+            claim = _read_claim(handle)
+            if not (wait or _is_orphan(claim)):
+                raise Busy(
+                    f"{path.stem.replace('+', '/')} is being made by {_owner(claim)}",
+                    hint="wait for it to end, or stop it with Ctrl-C where it runs",
+                ) from error
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        claim = {"process": os.getpid(), "driver": driver, "boot": _boot(), "epoch": 1}
+        data = json.dumps({**claim, "since": now()}).encode()
+        os.pwrite(handle, data, 0)  # over the old one, so that a reader finds one or the other
+        os.ftruncate(handle, len(data))
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 
 
-def _claim() -> dict[str, Any]:
+def _boot() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id")
-    boot_id = boot.read_text().strip() if boot.exists() else ""
-    return {"process": os.getpid(), "boot": boot_id, "epoch": 1, "since": now()}
+    return boot.read_text().strip() if boot.exists() else ""
 
 
-def _owner(text: str) -> str:
+def _read_claim(handle: int) -> dict[str, Any]:
     try:
-        claim = json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    return f"process {claim.get('process')} since {claim.get('since')}"
+        claim = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:
+        return {}
+    return claim if isinstance(claim, dict) else {}
+
+
+def _is_orphan(claim: dict[str, Any]) -> bool:
+    """Say whether the process on whose behalf a lock is held has died, on this very machine."""
+    driver = claim.get("driver")
+    return isinstance(driver, int) and claim.get("boot") == _boot() and not is_alive(driver)
+
+
+def is_alive(process: int) -> bool:
+    """Say whether a process of this machine is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _owner(claim: dict[str, Any]) -> str:
+    if "process" not in claim:
+        return "another process"
+    return f"process {claim['process']} since {claim.get('since')}"

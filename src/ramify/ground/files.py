@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,13 +53,31 @@ def rename(source: Path, target: Path) -> None:
     failpoint(f"after rename {target.name}")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each flushed to the disk; one that is there is no error."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    failpoint(f"before make {folder.name}")
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+    failpoint(f"after make {folder.name}")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well, flush it and rename it there."""
+    """Yield a temporary path beside `path`; when the block ends well, flush it and rename it there.
+
+    When it ends in an error, such as that of a full disk, the temporary file is removed.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     failpoint(f"before write {path.name}")
-    yield temporary
-    sync_file(temporary)
+    try:
+        yield temporary
+        sync_file(temporary)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     rename(temporary, path)
 
 
@@ -91,10 +108,13 @@ def append_line(path: Path, line: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole folder; nothing there is no error."""
+    """Remove a file, or a folder and all in it one by one; nothing there is no error."""
+    folder = path.is_dir() and not path.is_symlink()
+    for inner in sorted(path.iterdir()) if folder else ():
+        remove(inner)
     failpoint(f"before remove {path.name}")
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+    if folder:
+        path.rmdir()
     else:
         path.unlink(missing_ok=True)
     failpoint(f"after remove {path.name}")

@@ -20,11 +20,9 @@ class Journal:
 
     def __init__(self, path: Path, tokens: int) -> None:
         """Open `path` at a run's position, mending a torn last line, and begin a new incarnation."""
-        lines = list(_lines(path))
-        self.incarnation = 1 + max((line["incarnation"] for line in lines), default=0)
-        torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+        self.incarnation = 1 + max((line["incarnation"] for line in _lines(path)), default=0)
         self._file = path.open("a", encoding="utf-8")
-        if torn:
+        if _torn(path):
             self._file.write("\n")
         self.write("begin", tokens)
 
@@ -44,19 +42,26 @@ class Journal:
         self._file.close()
 
 
+def _torn(path: Path) -> bool:
+    """Say whether the last line has no end: what a kill, or a full disk, leaves of it."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return size > 0 and file.read(1) != b"\n"
+
+
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
-    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")):
-        try:
-            line = json.loads(text) if text else None
-        except json.JSONDecodeError:
-            continue  # torn by a kill: the tokens it told of are told again
-        if line is None:
-            continue
-        if not isinstance(line, dict) or not {"incarnation", "tokens", "kind"} <= line.keys():
-            raise Corrupt(f"{path}:{number + 1} is not a journal line")
-        yield line
+    with path.open("rb") as file:  # one by one: a long run has millions
+        for number, text in enumerate(file):
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue  # torn by a kill: the tokens it told of are told again
+            if not isinstance(line, dict) or not {"incarnation", "tokens", "kind"} <= line.keys():
+                raise Corrupt(f"{path}:{number + 1} is not a journal line")
+            yield line
 
 
 def read(path: Path, kind: str | None = None) -> list[dict[str, Any]]:

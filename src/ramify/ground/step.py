@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -14,7 +15,10 @@ from ramify.ground.errors import BadInput
 from ramify.ground.units import Tokens
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*(/[a-z0-9][a-z0-9_.\-]*)*", re.IGNORECASE)
-RESERVED = frozenset({"at", "windows", "partial"})
+# what a run or a lab keeps under its own name, so that a step cannot be taken for it
+RESERVED = frozenset(
+    {"at", "windows", "partial", "lab.json", "run.json", "record.json", "asked.json", "journal.jsonl", "report.html"}
+)  # fmt: skip
 
 
 class Tell(Protocol):
@@ -26,7 +30,8 @@ class Tell(Protocol):
 def check_name(name: str) -> str:
     """Return `name` if it can be a folder of a lab, else raise BadInput."""
     parts = name.split("/")
-    if not NAME.fullmatch(name) or RESERVED & set(parts) or name.endswith(".partial"):
+    taken = RESERVED & set(parts) or any(part.endswith(".partial") for part in parts)
+    if taken or not NAME.fullmatch(name):
         raise BadInput(
             f"{name!r} cannot name a step",
             hint="use letters, digits, '.', '_', '-' and '/' (at, windows and partial are reserved)",
@@ -66,6 +71,10 @@ class Step(BaseModel):
 
     def refs(self) -> dict[str, Ref]:
         """Return every ref of this step by the path of its field, as `corpora.code`."""
+        return dict(self._found_refs)
+
+    @cached_property  # planning asks for them again and again
+    def _found_refs(self) -> dict[str, Ref]:
         return {
             where: ref
             for field in type(self).model_fields
@@ -84,6 +93,8 @@ class Step(BaseModel):
 
 def _refs(where: str, value: object) -> Iterator[tuple[str, Ref]]:
     match value:
+        case str() | int() | float() | None:
+            return
         case Ref():
             yield where, value
         case BaseModel():
@@ -116,11 +127,15 @@ def canonical_fields(
     }
 
 
+class Told(dict[str, Any]):
+    """A ref as plain JSON; of a type of its own, so that no mapping of sources is taken for one."""
+
+
 def canonical(value: object) -> Any:
     """Return a value as plain JSON in which a ref is `{"ref": name, "at": tokens}`."""
     match value:
         case Ref():
-            return {"ref": value.name, "at": value.at}
+            return Told(ref=value.name, at=value.at)
         case BaseModel():
             return canonical_fields(value)
         case Mapping():
@@ -147,7 +162,7 @@ def identity(
     needed = set(step.inputs(at).values())
 
     def told(value: Any) -> Any:
-        if isinstance(value, dict) and value.keys() == {"ref", "at"}:
+        if isinstance(value, Told):
             ref = Ref(name=value["ref"], at=value["at"])
             return {"fingerprint": fingerprint_of(ref), "at": ref.at} if ref in needed else None
         if isinstance(value, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from ramify.ground.errors import BadInput
 
 SCALES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12, "P": 10**15}
+MOST = Decimal(10) ** 30  # beyond any count of tokens, bytes or FLOPs
 COUNT = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[+]?[0-9]+)?)\s*([kKmMbBgGtTpP]?)\s*")
 
 
@@ -26,9 +27,9 @@ def parse_count(value: object) -> int:
     text = matched.group(1).replace("_", "").replace(",", "") if matched else str(value)
     try:
         number = Decimal(text) * SCALES[matched.group(2).upper() if matched else ""]
-    except InvalidOperation:
+    except DecimalException:
         number = Decimal("NaN")
-    if not number.is_finite() or number < 0 or number != number.to_integral_value():
+    if not (number.is_finite() and 0 <= number <= MOST) or number != number.to_integral_value():
         raise BadInput(
             f"{value!r} is not a count", hint="write a whole number, like 4096, 2M or 11T"
         )
