@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -73,7 +74,10 @@ def _named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     with files.replacing(path) as temporary:
-        save_file({name: value.cpu() for name, value in tensors.items()}, temporary)
+        try:
+            save_file({name: value.cpu() for name, value in tensors.items()}, temporary)
+        except SafetensorError as error:  # what it says of a full disk is all that it can say
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:
@@ -134,9 +138,10 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def discard(folder: Path) -> None:
-    """Remove a finished folder, its record first, so that nobody takes the rest for finished."""
-    files.remove(folder / artifact.RECORD)
-    files.remove(folder)
+    """Remove a folder if it is there, its record first, so that nobody takes the rest for finished."""
+    if folder.exists():
+        files.remove(folder / artifact.RECORD)
+        files.remove(folder)
 
 
 def wrong(folder: Path) -> list[str]:

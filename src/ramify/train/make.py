@@ -176,6 +176,9 @@ def _restore(wanted: Wanted, line: Line, state: State, world: World, target: int
         wrong = _wrong(folder, world)
         if wrong is not None:
             wanted.notes.append(f"{wrong}: goes on from an older point")
+            if world.leads:
+                checkpoint.discard(folder)  # or the run would pass by and leave it as it is
+            wait(world)
             continue
         _refuse_another(wanted, folder, tokens)
         checkpoint.restore(state, folder, world, window=wanted.run.windows is not None)
@@ -399,19 +402,28 @@ class Keeper:
                 hint="its sources have changed: type: ramify verify",
             )
 
+    def _is_there(self, folder: Path, record: Record) -> bool:
+        """Say whether a window is there, of this very run: one that asked otherwise may have died."""
+        try:
+            there = artifact.read_record(folder)
+        except Corrupt:
+            return False
+        return there is not None and there.asked == record.asked
+
     def close_window(self, state: State) -> None:
         """Write the mean of the window that ends here, unless an earlier life did."""
         windows = self.wanted.run.windows
         folder = window_folder(self.wanted.folder, state.tokens)
         if windows is None:
             return
+        record = self._record(state)
         # asked of all ranks, since one could look after the leading rank has written it
-        if agreed((folder / artifact.RECORD).exists(), self.world):
+        if agreed(self._is_there(folder, record), self.world):
             return
         mean = {name: whole(value) for name, value in state.window.mean().items()}
         if self.world.leads:
             files.remove(artifact.partial(folder))
-            record = self._record(state)
+            checkpoint.discard(folder)
             work = artifact.begin(folder, record.asked)
             checkpoint.write_weights(work, state.model.config, mean)
             facts = {

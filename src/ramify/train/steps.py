@@ -9,7 +9,7 @@ Trunk ──●───────●──────▶        no length: `
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -95,7 +95,7 @@ class Root(Run, ABC):
         return {
             **fields,
             "tokens": rounded,
-            "asked_tokens": fields.get("asked_tokens", None if rounded == wanted else wanted),
+            "asked_tokens": _asked(wanted, rounded, fields.get("asked_tokens"), step),
             "stages": tuple(
                 Stage(at=at, mixture=stage.mixture)
                 for at, stage in zip(starts, stages, strict=True)
@@ -148,11 +148,15 @@ class Trunk(Root):
         """Return the branch that ends at `tokens`, after a descent over `fraction` of them.
 
         It leaves at the whole step nearest to (1 - fraction) × tokens, so that it ends on its
-        budget (Hägele et al., section 3).
+        budget (Hägele et al., section 3). A `mixture` may name any source of the trunk's; others
+        come with `sources`.
         """
         asked = parse_count(tokens)
         end = whole_steps(asked, self.step_tokens, f"tokens of {name}")
         at = round(end * (1 - fraction) / self.step_tokens) * self.step_tokens
+        read = {name for stage in self.stages_before(at) for name in stage.mixture}
+        mixture: Mapping[str, float] = fields.get("mixture") or {}
+        new = {n: self.sources[n] for n in mixture if n in self.sources and n not in read}
         return Cooldown(
             name=name,
             parent=Ref(name=self.name, at=at),
@@ -160,7 +164,7 @@ class Trunk(Root):
             asked_tokens=None if asked == end else asked,
             descent=schedule.Cooldown(shape=shape, final=final),
             numerics=self.numerics,
-            **{"probe": self.probe, **fields},
+            **{"probe": self.probe, "sources": new, **fields},
         )
 
     def cosine(
@@ -252,6 +256,13 @@ class Average(Step):
                 hint="give last >= 1 and run=Ref(name=..., at=...)",
             )
         return self
+
+
+def _asked(wanted: int, rounded: int, before: int | None, step: int) -> int | None:
+    """Return what was asked if it was rounded: now, or before a copy was made of what it became."""
+    if wanted != rounded:
+        return wanted
+    return before if before is not None and round(before / step) * step == rounded else None
 
 
 def whole_steps(tokens: int, step: int, what: str) -> int:
