@@ -1,13 +1,17 @@
 """A worker: one job in a process of its own, told by a JSON file, judged by the record it leaves.
 
 It prints one JSON line per event to standard output: `progress`, `note`, `error`, `stopped`.
-It saves and leaves on SIGTERM and SIGINT, and when its standard input ends: its driver has died.
+It saves and leaves on SIGTERM and SIGINT, and when its driver has died: when its standard input
+ends or, under torchrun, which keeps that to itself, when the process RAMIFY_DRIVER is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -21,7 +25,7 @@ from pydantic import ValidationError
 from ramify.ground.artifact import lock
 from ramify.ground.errors import RamifyError, Stopped, told
 from ramify.runs.execute import execute
-from ramify.runs.job import Job
+from ramify.runs.job import DRIVER, Job
 
 DONE, FAILED, STOPPED = 0, 1, 3
 TELL_SECONDS = 0.2
@@ -35,10 +39,11 @@ class Events:
         self._leads = os.environ.get("RANK", "0") == "0"
 
     def send(self, **event: Any) -> None:
-        """Print one event."""
+        """Print one event; nobody to hear it is no reason not to save."""
         if self._leads:
-            sys.stdout.write(json.dumps(event) + "\n")
-            sys.stdout.flush()
+            with contextlib.suppress(BrokenPipeError):
+                sys.stdout.write(json.dumps(event) + "\n")
+                sys.stdout.flush()
 
     def tell(self, done: float, total: float, unit: str, note: str = "") -> None:
         """Print how far the step is."""
@@ -56,13 +61,13 @@ def main(path: str) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if "RANK" not in os.environ:
-        threading.Thread(target=_until_driver_dies, args=(stop,), daemon=True).start()
+    threading.Thread(target=_leave_with_driver, args=(stop,), daemon=True).start()
     events = Events()
     job = Job.model_validate_json(Path(path).read_bytes())
     leads = os.environ.get("RANK", "0") == "0"
+    driver = int(os.environ.get(DRIVER, os.getppid()))
     try:
-        with lock(Path(job.lock)) if leads else nullcontext():
+        with lock(Path(job.lock), driver=driver) if leads else nullcontext():
             done = execute(job, events.tell, events.say, stop.is_set)
     except Stopped:
         done = False
@@ -82,9 +87,15 @@ def main(path: str) -> int:
     return DONE if done else STOPPED
 
 
-def _until_driver_dies(stop: threading.Event) -> None:
-    while os.read(0, 4096):
-        pass
+def _leave_with_driver(stop: threading.Event) -> None:
+    if "RANK" not in os.environ:
+        while os.read(0, 4096):
+            pass
+    elif DRIVER in os.environ:
+        with contextlib.suppress(ProcessLookupError):
+            select.select([os.pidfd_open(int(os.environ[DRIVER]))], [], [])
+    else:
+        return  # started by hand: torchrun is the driver
     stop.set()
     # a step that does not ask whether to stop is ended: what it finished is kept by its ledger
     time.sleep(10)
@@ -97,7 +108,8 @@ def _plain(error: OSError) -> str:
 
 
 def _hint(error: OSError) -> str | None:
-    full = error.errno in (28, 122)  # ENOSPC, EDQUOT
+    # a library that writes may pass on no number
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
     return "free some space, then type the same command again" if full else None
 
 

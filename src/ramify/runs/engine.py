@@ -12,6 +12,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,10 +25,10 @@ from ramify.ground.errors import Failed, RamifyError, Stopped
 from ramify.ground.step import Ref
 from ramify.runs import job as jobs
 from ramify.runs.job import Given, Job
-from ramify.runs.lab import JOBS, LOGS, Lab
+from ramify.runs.lab import JOBS, Lab
 from ramify.runs.plan import Item, Plan
 from ramify.train import places
-from ramify.train.steps import Run
+from ramify.train.steps import Cooldown, Root, Run
 
 GRACE_SECONDS = 60.0  # to save and leave, after SIGTERM
 # seen to be faster on CPU; glibc and OpenMP read them before a process starts
@@ -67,8 +68,8 @@ class Engine:
         worker, which saves what it has, and raise Stopped.
         """
         self.lab.create()
-        crew = _Crew(self, plan, watcher)
-        with _sigterm_is_interrupt():
+        with _sigterm_is_interrupt(), _jobs_folder(self.lab) as folder:
+            crew = _Crew(self, plan, watcher, folder)
             try:
                 crew.work()
             except KeyboardInterrupt:
@@ -86,14 +87,18 @@ class _Worker:
     item: Item
     process: subprocess.Popen[str]
     threads: int
+    log_begins: int  # where in its log file what it says begins
     error: RamifyError | None = None
 
 
 class _Crew:
     """The workers of one plan: who waits, who works, who is done."""
 
-    def __init__(self, engine: Engine, plan: Plan, watcher: Watcher) -> None:
+    def __init__(
+        self, engine: Engine, plan: Plan, watcher: Watcher, jobs: Path | None = None
+    ) -> None:
         self.engine, self.plan, self.watcher, self.lab = engine, plan, watcher, engine.lab
+        self.jobs = jobs or engine.lab.folder / JOBS
         self.pending = list(plan.to_do)
         self.working: dict[str, _Worker] = {}
         self.failed: set[str] = set()
@@ -118,13 +123,14 @@ class _Crew:
 
     def _start_ready(self) -> None:
         for item in list(self.pending):
+            if not self._is_ready(item):
+                continue
             free = self.engine.cores - sum(worker.threads for worker in self.working.values())
             needs = self._threads(item)
             if needs > free and self.working:
-                return
-            if self._is_ready(item):
-                self.pending.remove(item)
-                self._start(item, needs)
+                return  # nothing after it either, or it would wait for ever
+            self.pending.remove(item)
+            self._start(item, needs)
 
     def _threads(self, item: Item) -> int:
         if isinstance(item.step, Run):
@@ -143,16 +149,14 @@ class _Crew:
         return folder if end is None else places.point_folder(folder, end)
 
     def _refs(self, item: Item) -> dict[str, Ref]:
-        """Return the refs that a job takes in: of a run, the sources of its whole line too."""
+        """Return the refs that a job takes in: of a run, the sources that its whole line reads too."""
         step = item.step
         if not isinstance(step, Run):
             return step.refs()
-        found: dict[str, Ref] = {}
-        for run in self.plan.recipe.lineage(step):
-            found.update({w: ref for w, ref in run.refs().items() if w.startswith("sources.")})
-        if "parent" in (own := step.refs()):
-            found["parent"] = own["parent"]
-        return found
+        line = self.plan.recipe.line(step)
+        runs: list[Root | Cooldown] = [line.root, *line.branches]
+        sources = {name: ref for run in runs for name, ref in run.sources.items()}
+        return {**{f"sources.{name}": sources[name] for name in line.source_names}, **step.refs()}
 
     def _give_up(self) -> None:
         for item in self.pending:
@@ -180,9 +184,8 @@ class _Crew:
 
     def _start(self, item: Item, threads: int) -> None:
         log = self.lab.log(item.name)
-        told = self.lab.folder / JOBS / f"{log.stem}.json"
-        for folder in (log.parent, told.parent):
-            folder.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(exist_ok=True)
+        told = self.jobs / f"{log.name.removesuffix('.log')}.json"
         files.write_text(told, self._job(item, threads).model_dump_json(indent=1) + "\n")
         many = self.engine.processes if isinstance(item.step, Run) else 1
         command = [sys.executable, "-m"]
@@ -190,33 +193,38 @@ class _Crew:
             command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={many}", "-m"]
         each = max(threads // many, 1)
         with log.open("a") as errors:
+            begins = errors.tell()
             process = subprocess.Popen(
                 [*command, "ramify.worker", str(told)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 env={
                     **ENVIRONMENT,
                     **os.environ,
                     "OMP_NUM_THREADS": str(each),
                     "DAFT_PROGRESS_BAR": "0",
+                    jobs.DRIVER: str(os.getpid()),
                 },
                 start_new_session=True,
             )
-        self.working[item.name] = _Worker(item, process, threads)
+        self.working[item.name] = _Worker(item, process, threads, begins)
         self.watcher.started(item)
         threading.Thread(target=self._read, args=(item.name, process), daemon=True).start()
 
     def _read(self, name: str, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            with contextlib.suppress(json.JSONDecodeError):
-                event = json.loads(line)
-                if isinstance(event, dict) and "event" in event:
-                    self.events.put((name, event))
-        process.wait()
-        self.events.put((name, None))
+        try:
+            with process:  # waits for it, and closes its pipes
+                for line in process.stdout:
+                    with contextlib.suppress(json.JSONDecodeError):
+                        event = json.loads(line)
+                        if isinstance(event, dict) and "event" in event:
+                            self.events.put((name, event))
+        finally:
+            self.events.put((name, None))
 
     def _hear(self, name: str, event: dict[str, Any] | None) -> None:
         worker = self.working[name]
@@ -230,6 +238,10 @@ class _Crew:
                 self.watcher.note(worker.item, event["note"])
             case "error":
                 worker.error = _error(event)
+            case "stopped":
+                worker.error = Stopped(
+                    f"{name} was told to stop", hint="type the same command to go on"
+                )
             case _:
                 pass
 
@@ -251,8 +263,9 @@ class _Crew:
     def _died(self, worker: _Worker) -> RamifyError:
         code = worker.process.returncode
         how = f"was killed by signal {-code}" if code < 0 else f"left with exit code {code}"
-        log = self.lab.folder / LOGS / self.lab.log(worker.item.name).name
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        log = self.lab.log(worker.item.name)
+        said = log.read_bytes()[worker.log_begins :] if log.exists() else b""
+        lines = said.decode(errors="replace").strip().splitlines()
         last = f" ({lines[-1].strip()[:160]})" if lines and code > 0 else ""
         return Failed(
             f"{worker.item.name} {how} without a record{last}",
@@ -295,6 +308,23 @@ def _kinds(base: type[RamifyError]) -> Iterator[type[RamifyError]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _kinds(kind)
+
+
+@contextlib.contextmanager
+def _jobs_folder(lab: Lab) -> Iterator[Path]:
+    """Yield a folder for the jobs of this driver alone, and remove those whose drivers were killed."""
+    home = lab.folder / JOBS
+    home.mkdir(exist_ok=True)
+    for old in home.iterdir():
+        driver = old.name.partition("-")[0]
+        if driver.isdigit() and not artifact.is_alive(int(driver)):
+            with contextlib.suppress(OSError):  # another driver may remove it too
+                files.remove(old)
+    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=home))
+    try:
+        yield folder
+    finally:
+        files.remove(folder)
 
 
 @contextlib.contextmanager

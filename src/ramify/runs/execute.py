@@ -13,7 +13,7 @@ from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
-from ramify.ground.errors import Stopped
+from ramify.ground.errors import Mismatch, Stopped
 from ramify.ground.step import Input, Step, Tell
 from ramify.release.steps import Complete, Export
 from ramify.runs.job import Job, is_run
@@ -50,9 +50,10 @@ def execute(job: Job, tell: Tell, say: Callable[[str], None], stopping: Callable
     if is_run(step):
         return _train(job, cast("tuple[Run, ...]", steps), tell, say, stopping)
     folder = Path(job.folder)
-    if artifact.read_record(folder) is not None:
+    made = artifact.read_record(folder)
+    if made is not None:
+        _require(made.fingerprint == artifact.digest(job.asked), step.name)
         return True
-    folder.parent.mkdir(parents=True, exist_ok=True)
     inputs = _inputs(job)
     began, cpu = time.monotonic(), time.process_time()
     work = artifact.begin(folder, job.asked)
@@ -90,13 +91,22 @@ def _or_stop(tell: Tell, stopping: Callable[[], bool]) -> Tell:
 
 
 def _inputs(job: Job) -> dict[str, Input]:
-    """Return the inputs with their records; each was finished, and its sizes are looked at again."""
+    """Return the inputs with their records; each is what was asked, and its sizes are looked at again."""
     inputs = {}
     for where, given in job.inputs.items():
         folder = Path(given.path)
         record = artifact.require_sound(folder, hashes=False)
+        _require(record.fingerprint == given.fingerprint, record.name)
         inputs[where] = Input(folder, record.model_dump(mode="json"), given.fingerprint)
     return inputs
+
+
+def _require(same: bool, name: str) -> None:
+    if not same:  # planned against another state of the lab
+        raise Mismatch(
+            f"{name} was made otherwise by another process meanwhile",
+            hint="type: ramify plan, which shows how",
+        )
 
 
 def _train(

@@ -14,6 +14,8 @@ from ramify.release.steps import Complete, Export
 from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
 from ramify.train.steps import Average, Cooldown, Cosine, Run, Trunk
 
+DRIVER = "RAMIFY_DRIVER"  # in a worker's environment: the process that it works for
+
 KINDS: dict[str, type[Step]] = {
     cls.kind(): cls
     for cls in (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from ramify.ground import artifact, files
 from ramify.ground.artifact import Record
 from ramify.ground.errors import BadInput, Corrupt, NotFound
 from ramify.ground.journal import read as read_journal
+from ramify.ground.step import check_name
+from ramify.ground.units import parse_count
 from ramify.train import places
 
 MARK = "lab.json"
@@ -44,15 +45,20 @@ class Lab:
         return lab
 
     def create(self) -> Lab:
-        """Make the lab's folder if it is not there."""
+        """Make the lab's folder if it is not there; BadInput if it is, and is no lab."""
         if not (self.folder / MARK).is_file():
-            if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
+            if self.folder.exists() and not self._is_empty():
                 raise BadInput(
                     f"{self.folder} is there, and is no lab", hint="give --lab another folder"
                 )
-            self.folder.mkdir(parents=True, exist_ok=True)
-            files.write_json(self.folder / MARK, {"format": 1})
+            files.make_folder(self.folder)
+            with artifact.lock(self.folder / LOCKS / "lab.lock", wait=True):
+                files.write_json(self.folder / MARK, {"format": 1})
         return self
+
+    def _is_empty(self) -> bool:
+        # hidden entries are those of a lab about to be made, by another or by one that was killed
+        return self.folder.is_dir() and all(e.name.startswith(".") for e in self.folder.iterdir())
 
     def at(self, name: str) -> Path:
         """Return the folder of the step called `name`, whether or not it is there."""
@@ -66,13 +72,18 @@ class Lab:
         """Return the file that takes what the step's worker prints."""
         return self.folder / LOGS / f"{name.replace('/', '+')}.log"
 
-    def places(self) -> Iterator[Place]:
-        """Yield every step that is there, finished or not, in order of name."""
-        yield from _places(self.folder, self.folder)
+    def holds(self, name: str) -> bool:
+        """Say whether a step called `name` is there: a finished one, or a run that was born."""
+        folder = self.at(name)
+        return (folder / artifact.RECORD).exists() or (folder / places.RUN).exists()
+
+    def places(self, inside: str = "") -> Iterator[Place]:
+        """Yield every step that is there (below a name), finished or not, in order of name."""
+        yield from _places(self.folder / inside, self.folder)
 
     def place(self, name: str) -> Place:
         """Return the step called `name`; NotFound, with the names that are there, if it is not."""
-        folder = self.at(name)
+        folder = self.at(check_name(name))
         if (folder / places.RUN).exists():
             return Place(name, folder, is_run=True, is_partial=not places.points(folder))
         if (folder / artifact.RECORD).exists():
@@ -81,8 +92,11 @@ class Lab:
         raise NotFound(f"{name} is not in {self.folder}", hint=f"there: {there}")
 
     def record(self, name: str) -> Record | None:
-        """Return the record of a finished step that is no run."""
-        return artifact.read_record(self.at(name))
+        """Return the record of a finished step that is no run; Corrupt if it cannot be read."""
+        try:
+            return artifact.read_record(self.at(name))
+        except Corrupt as error:
+            raise Corrupt(error.message, hint=f"type: ramify forget {name}") from error
 
     def points_of(self, run: str) -> dict[int, Path]:
         """Return the finished points of a run by token."""
@@ -111,7 +125,8 @@ class Lab:
         }
         for tokens, folder in places.points(place.folder).items():
             record = artifact.read_record(folder)
-            assert record is not None
+            if record is None:  # a point that only served to go on, removed since the look
+                continue
             yield {
                 "run": place.name,
                 "kind": own["kind"],
@@ -135,6 +150,7 @@ class Lab:
                 continue
             folders = [place.folder]
             if place.is_run:
+                yield place.name, _wrong_birth(place.folder)
                 folders = [
                     *places.points(place.folder).values(),
                     *places.windows(place.folder).values(),
@@ -142,33 +158,45 @@ class Lab:
             for folder in folders:
                 yield folder.relative_to(self.folder).as_posix(), _wrong(folder)
 
-    def forget(self, name: str, after: int | None = None) -> list[str]:
-        """Remove a step, or of a run only what lies after a token; return what was removed.
+    def forget(self, target: str, after: int | None = None) -> list[str]:
+        """Remove a step, of a run one point (`NAME@TOKENS`), or all `after` a token; return what.
 
-        Raises Busy while it is being made, NotFound if there is no such step, BadInput if a
-        branch that is there leaves what would be removed.
+        What was made from it stays. Raises Busy while it is being made, NotFound if there is no
+        such step or point, BadInput for a token of what is no run.
         """
+        name, _, text = target.partition("@")
         place = self._any(name)
-        with _held(self, name):
-            if after is None:
-                for folder in (place.folder, artifact.partial(place.folder)):
-                    _discard(folder)
-                return [name]
-            if not place.is_run:
-                raise BadInput(f"{name} is no run", hint=f"type: ramify forget {name}")
-            late = [
-                (tokens, folder)
-                for found in (places.points(place.folder), places.windows(place.folder))
-                for tokens, folder in found.items()
-                if tokens > after
-            ]
-            for _, folder in late:
+        one = parse_count(text) if text else None
+        if not place.is_run and not (one is None and after is None):
+            raise BadInput(f"{name} is no run", hint=f"type: ramify forget {name}")
+        with artifact.lock(self.lock(name)):
+            parts = self._parts(place, one, after)
+            # windows, then points, newest first: what a kill leaves is still refused or still true
+            for folder in reversed(parts):
                 _discard(folder)
-            return [f"{name}@{tokens}" for tokens in sorted({tokens for tokens, _ in late})]
+            if one is not None or after is not None:
+                return [f"{name}@{tokens}" for tokens in sorted(set(parts.values()))]
+            for folder in (place.folder, artifact.partial(place.folder)):
+                _discard(folder)
+            return [name]
+
+    def _parts(self, place: Place, one: int | None, after: int | None) -> dict[Path, int]:
+        """Return the points and windows of a run: all, that at a token, or those after one."""
+        found = [places.points(place.folder), places.windows(place.folder)]
+        if one is not None and one not in found[0]:
+            there = ", ".join(map(str, found[0])) or "none"
+            raise NotFound(f"{place.name} has no point at {one} tokens", hint=f"points: {there}")
+        return {
+            folder: tokens
+            for each in found
+            for tokens, folder in each.items()
+            if (one is None or tokens == one) and (after is None or tokens > after)
+        }
 
     def _any(self, name: str) -> Place:
-        if not self.at(name).exists() and artifact.partial(self.at(name)).exists():
-            return Place(name, self.at(name), is_run=False, is_partial=True)
+        folder = self.at(check_name(name))
+        if not self.holds(name) and artifact.partial(folder).exists():
+            return Place(name, folder, is_run=False, is_partial=True)
         return self.place(name)
 
     def children(self, name: str) -> list[str]:
@@ -181,12 +209,14 @@ class Lab:
         return sorted(found)
 
     def parents(self, place: Place) -> dict[str, dict[str, Any]]:
-        """Return what a step was made from: field -> {name, at, fingerprint}."""
+        """Return what a step was made from: field -> {name, at, fingerprint}; {} if nobody knows."""
+        folder = place.folder
         if place.is_run:
-            newest = list(places.points(place.folder).values())[-1:]
-            record = artifact.read_record(newest[0]) if newest else None
-        else:
-            record = artifact.read_record(place.folder)
+            folder = next(reversed(places.points(folder).values()), folder)
+        try:
+            record = artifact.read_record(folder)
+        except Corrupt:  # `verify` tells
+            return {}
         return record.parents if record else {}
 
 
@@ -198,14 +228,11 @@ def recent_loss(steps: list[dict[str, Any]], tokens: int, last: int = 20) -> flo
     return sum(losses[-last:]) / len(losses[-last:]) if losses else None
 
 
-def _held(lab: Lab, name: str) -> AbstractContextManager[None]:
-    return artifact.lock(lab.lock(name))
-
-
 def _discard(folder: Path) -> None:
-    # the record first, so that nobody takes the rest for finished
+    # what it is known by first, so that nobody takes the rest for finished, or for the run
     if folder.exists():
         files.remove(folder / artifact.RECORD)
+        files.remove(folder / places.RUN)
         files.remove(folder)
 
 
@@ -224,11 +251,19 @@ def _places(folder: Path, top: Path) -> Iterator[Place]:
             yield from _places(entry, top)
 
 
+def _wrong_birth(run: Path) -> list[str]:
+    try:
+        places.read_run(run)
+    except Corrupt as error:
+        return [error.message]
+    return []
+
+
 def _wrong(folder: Path) -> list[str]:
     try:
         record = artifact.read_record(folder)
     except Corrupt as error:
-        return [str(error)]
+        return [error.message]
     return artifact.unsound(folder, record) if record else [f"{folder} has no record"]
 
 

@@ -12,14 +12,16 @@ from typing import Any, Literal
 
 from ramify.evals.steps import Evaluate
 from ramify.ground import artifact
-from ramify.ground.errors import BadInput, Mismatch, NotFound
+from ramify.ground.artifact import Record
+from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
 from ramify.ground.journal import read as read_journal
 from ramify.ground.step import Step
 from ramify.model.config import ModelConfig
 from ramify.runs.lab import Lab
-from ramify.runs.recipe import Prints, Recipe
+from ramify.runs.recipe import Prints, Recipe, folders_above
 from ramify.scaling.flops import forward_flops, six_nd, train_flops
 from ramify.train import places
+from ramify.train.line import Line
 from ramify.train.steps import Cooldown, Cosine, Root, Run
 
 StepState = Literal["done", "partial", "wanted"]
@@ -44,6 +46,7 @@ class Item:
     whole_flops: float = 0.0  # of the step from its beginning
     seconds: float | None = None
     disk_bytes: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -99,8 +102,7 @@ class Plan:
             elif isinstance(item.step, Run):
                 tree += item.whole_flops
             if isinstance(item.step, Cooldown):
-                root = self.recipe.lineage(item.step)[0]
-                one_by_one += run_flops(root, item.step.tokens)
+                one_by_one += run_flops(self.recipe.line(item.step).root, item.step.tokens)
         return Cost(tree, controls, one_by_one)
 
     def seconds(self, flops: float) -> float:
@@ -137,7 +139,7 @@ class Plan:
 
     def _row(self, item: Item) -> dict[str, Any]:
         run = item.step if isinstance(item.step, Run) else None
-        root = self.recipe.lineage(run)[0] if run else None
+        root = self.recipe.line(run).root if run else None
         return {
             "name": item.name,
             "kind": item.step.kind(),
@@ -152,9 +154,7 @@ class Plan:
             "todo_tokens": item.todo_tokens,
             "replay_tokens": item.replay_tokens,
             "flops": item.flops,
-            "six_nd": six_nd(root.model.parameters, item.todo_tokens)
-            if isinstance(root, Root)
-            else None,
+            "six_nd": six_nd(root.model.parameters, item.todo_tokens) if root else None,
             "disk_bytes": item.disk_bytes,
         }
 
@@ -175,9 +175,13 @@ def plan(
     """
     prints = Prints(recipe)
     names = _needed(recipe, only, until)
+    _refuse_in_the_way(lab, names)
     measured = _measured(lab) if flops_per_second is None else None
+    wanted = recipe.points_wanted_by(names, only or names)
     items = tuple(
-        _item(recipe, step, prints, lab, until) for step in recipe.ordered if step.name in names
+        _item(recipe, step, prints, lab, wanted.get(step.name, ()), until)
+        for step in recipe.ordered
+        if step.name in names
     )
     return Plan(
         recipe=recipe,
@@ -218,9 +222,37 @@ def _beyond(recipe: Recipe, until: int) -> set[str]:
     return beyond
 
 
-def _item(recipe: Recipe, step: Step, prints: Prints, lab: Lab, until: int | None) -> Item:
+def _refuse_in_the_way(lab: Lab, names: Collection[str]) -> None:
+    """Refuse a step whose folder lies in that of another step of the lab, or holds one."""
+    if not lab.folder.is_dir():
+        return
+    for above in {folder for name in names for folder in folders_above(name)}:
+        if lab.holds(above):
+            inside = next(name for name in names if above in folders_above(name))
+            raise BadInput(
+                f"{inside} would lie inside the folder of {above}, which is in {lab.folder}",
+                hint=f"rename it, or type: ramify forget {above}",
+            )
+    for name in names:
+        if lab.at(name).is_dir() and not lab.holds(name):
+            held = next(lab.places(name), None)
+            if held is not None:
+                raise BadInput(
+                    f"the folder of {name} holds {held.name}, which is in {lab.folder}",
+                    hint=f"rename it, or type: ramify forget {held.name}",
+                )
+
+
+def _item(
+    recipe: Recipe,
+    step: Step,
+    prints: Prints,
+    lab: Lab,
+    wanted: tuple[int, ...],
+    until: int | None,
+) -> Item:
     if isinstance(step, Run):
-        return _run_item(recipe, step, prints, lab, until)
+        return _run_item(recipe, step, prints, lab, wanted, until)
     record = lab.record(step.name)
     flops = _evaluate_flops(recipe, step) if isinstance(step, Evaluate) else 0.0
     if record is not None:
@@ -230,26 +262,28 @@ def _item(recipe: Recipe, step: Step, prints: Prints, lab: Lab, until: int | Non
     return Item(step, "partial" if begun else "wanted", flops=flops, whole_flops=flops)
 
 
-def _run_item(recipe: Recipe, run: Run, prints: Prints, lab: Lab, until: int | None) -> Item:
+def _run_item(
+    recipe: Recipe,
+    run: Run,
+    prints: Prints,
+    lab: Lab,
+    wanted: tuple[int, ...],
+    until: int | None,
+) -> Item:
     line = recipe.line(run)
-    step = line.step_tokens
-    points = recipe.wanted_points[run.name]
-    if until is not None:
-        points = tuple(p for p in points if p <= until) or (max(until // step, 1) * step,)
-    there = lab.points_of(run.name)
-    if there:
-        newest = max(there)
-        record = artifact.read_record(there[newest])
-        assert record is not None
-        _refuse_otherwise(run.name, record.asked, prints.asked(run.name, newest))
-    missing = tuple(p for p in points if p not in there)
+    there, newest, warnings = _sound_points(lab, run.name)
+    if newest is not None:
+        _refuse_otherwise(run.name, newest.asked, prints.asked(run.name, max(there)))
     done_to = max(there, default=line.begins_at)
+    points = _points(line, recipe.wanted_points[run.name], wanted, done_to, until)
+    missing = tuple(p for p in points if p not in there)
     growth = max(max(points) - done_to, 0) if missing else 0
-    replay = sum(
-        p - max((t for t in there if t < p), default=line.begins_at) for p in missing if p < done_to
-    )
+    replay, below = 0, sorted(there)
+    for point in missing:
+        if point < done_to:
+            replay += point - max((p for p in below if p < point), default=line.begins_at)
+            below.append(point)
     begun = bool(there) or (lab.at(run.name) / places.RUN).exists()
-    new_points = len(missing)
     return Item(
         run,
         "done" if not missing else "partial" if begun else "wanted",
@@ -261,13 +295,44 @@ def _run_item(recipe: Recipe, run: Run, prints: Prints, lab: Lab, until: int | N
         replay_tokens=replay,
         flops=run_flops(line.root, growth + replay),
         whole_flops=run_flops(line.root, max(points) - line.begins_at),
-        disk_bytes=new_points * line.root.model.parameters * BYTES_OF_STATE,
+        disk_bytes=len(missing) * line.root.model.parameters * BYTES_OF_STATE,
+        warnings=warnings,
     )
 
 
-def run_flops(root: Run, tokens: int) -> float:
+def _points(
+    line: Line,
+    every: tuple[int, ...],
+    wanted: tuple[int, ...],
+    done_to: int,
+    until: int | None,
+) -> tuple[int, ...]:
+    """Return the points wanted, and of `every` point of the recipe those passed on the way there."""
+    if until is not None:
+        whole = max(until // line.step_tokens, 1) * line.step_tokens
+        wanted = tuple(p for p in wanted if p <= until) or (whole,)
+    passed = {p for p in every if done_to < p < max(wanted)}
+    return tuple(sorted(passed.union(wanted)))
+
+
+def _sound_points(lab: Lab, run: str) -> tuple[set[int], Record | None, tuple[str, ...]]:
+    """Return the points that are there, the record of the newest that has one, and what is wrong."""
+    there, wrong = lab.points_of(run), []
+    while there:
+        newest = max(there)
+        try:
+            record = artifact.read_record(there[newest])
+        except Corrupt as error:
+            wrong.append(f"{error.message}: goes on from an older point")
+            record = None
+        if record is not None:
+            return set(there), record, tuple(wrong)
+        del there[newest]  # not sound, or removed since the look
+    return set(), None, tuple(wrong)
+
+
+def run_flops(root: Root, tokens: int) -> float:
     """Return the FLOPs of training the root's network on so many tokens, counted per product."""
-    assert isinstance(root, Root)
     return train_flops(root.model, root.seq_len, tokens)
 
 
@@ -277,8 +342,7 @@ def _evaluate_flops(recipe: Recipe, step: Evaluate) -> float:
     target = recipe.by_name[step.model.name]
     while not isinstance(target, Run):
         target = recipe.by_name[next(iter(target.refs().values())).name]
-    root = recipe.lineage(target)[0]
-    assert isinstance(root, Root)
+    root = recipe.line(target).root
     return forward_flops(root.model, step.seq_len, step.limit_tokens * len(step.corpora))
 
 
@@ -310,7 +374,7 @@ def _measured(lab: Lab) -> float | None:
 
 
 def _warnings(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
-    told = []
+    told = [warning for item in items for warning in item.warnings]
     for item in items:
         run = item.step
         if isinstance(run, Run) and run.asked_tokens and run.asked_tokens != run.tokens:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ramify.ground.errors import RamifyError
@@ -64,8 +65,8 @@ class Lines:
         """A worker ended, and was judged."""
         self.ended_count += 1
         took = show_seconds(time.monotonic() - self.began[item.name])
-        mark = "✔" if error is None else "✘"
-        _print(f"{mark} [{self.ended_count}/{self.steps}] {item.name} ({took})")
+        mark, why = ("✔", "") if error is None else ("✘", f": {error.message}")
+        _print(f"{mark} [{self.ended_count}/{self.steps}] {item.name} ({took}){why}")
 
 
 def _print(text: str) -> None:
@@ -104,5 +105,5 @@ class Bars:
         self.ended_count += 1
         self.bars.remove_task(self.tasks.pop(item.name))
         took = show_seconds(time.monotonic() - self.began[item.name])
-        mark = "[green]✔[/]" if error is None else "[red]✘[/]"
-        self.bars.console.print(f"{mark} {item.name} [dim]{took}[/]")
+        mark, why = ("[green]✔[/]", "") if error is None else ("[red]✘[/]", escape(error.message))
+        self.bars.console.print(f"{mark} {item.name} [dim]{took}[/] {why}")
