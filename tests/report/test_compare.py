@@ -82,7 +82,8 @@ def test_models_of_other_mixtures_are_not_compared(
     point = next(iter(told.runs["trunk"].points.values()))
     for run in runs.values():  # as if each had come to its end
         run.__dict__.update(line=run.line, points={24 * STEP: point})
-    (pair,) = of(pairs(lab, replace(told, runs=runs)), BUDGET)
+    judged = tuple(replace(told.evaluations[0], model=name, at=24 * STEP) for name in runs)
+    (pair,) = of(pairs(lab, replace(told, runs=runs, evaluations=judged)), BUDGET)
     assert pair.refused is not None
     assert "mixtures differ from token 5.12K on" in pair.refused
 

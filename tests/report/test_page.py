@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from array import array
 from html.parser import HTMLParser
 from pathlib import Path
@@ -197,6 +198,12 @@ def test_what_is_vendored_is_what_its_readme_says() -> None:
     assert set(told) == {path.name for path in VENDOR.iterdir() if path.suffix in {".js", ".css"}}
     for name, digest in told.items():
         assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_report_needs_neither_torch_nor_daft() -> None:
+    code = "import sys, ramify.report.page, ramify.report.terminal; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "daft", "scipy", "tokenizers"} & set(ran.stdout.split())
 
 
 def opened(url: str, home: Path, *flags: str) -> subprocess.CompletedProcess[str]:

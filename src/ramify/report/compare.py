@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ramify.evals import scores
 from ramify.ground.errors import Corrupt, Mismatch, NotFound
 from ramify.ground.units import show_count
-from ramify.report.summary import DecayState, Evaluation, Summary, decay_of
+from ramify.report.summary import DecayState, Summary, decay_of
 from ramify.report.tree import RunFolder
 from ramify.runs.lab import Lab
 from ramify.train.documents import Difference
@@ -62,16 +62,18 @@ def _with_cosines(lab: Lab, summary: Summary, run: RunFolder) -> Iterator[Pair]:
         if not alike or other.line.root.model != run.line.root.model:
             continue
         end = run.run.tokens
+        if not all(summary.evaluations_of(one.name, end) for one in (run, other)):
+            continue  # the results say which were not evaluated
         pair = Pair(
             BUDGET, run.name, end, other.name, end, decay_of(run, end), decay_of(other, end)
         )
         if (until := _first_other_mixture(run, other, end)) is not None:
             why = f"their mixtures differ from token {show_count(until)} on"
-            yield Pair(**{**vars(pair), "refused": why})
+            yield replace(pair, refused=why)
             continue
         seeds = run.line.root.seed, other.line.root.seed
         unlike = (f"seeds {seeds[0]} and {seeds[1]}",) if seeds[0] != seeds[1] else ()
-        yield _measured(lab, summary, Pair(**{**vars(pair), "unlike": unlike}))
+        yield _measured(lab, summary, replace(pair, unlike=unlike))
 
 
 def _with_parent(lab: Lab, summary: Summary, run: RunFolder) -> Iterator[Pair]:
@@ -93,21 +95,17 @@ def _first_other_mixture(run: RunFolder, other: RunFolder, end: int) -> int | No
 
 def _measured(lab: Lab, summary: Summary, pair: Pair) -> Pair:
     """Return the pair with its differences, document by document, or with why there are none."""
-    ours = _evaluations(summary, pair.model, pair.at)
-    theirs = _evaluations(summary, pair.other, pair.other_at)
+    ours = summary.evaluations_of(pair.model, pair.at)
+    theirs = summary.evaluations_of(pair.other, pair.other_at)
     both = [(a, b) for a in ours for b in theirs if a.like == b.like]
     if not both:
-        return Pair(**{**vars(pair), "refused": "not both evaluated on the same corpora"})
+        return replace(pair, refused="not both evaluated on the same corpora")
     a, b = both[0]
     try:
         found = scores.compare(lab.at(a.name), lab.at(b.name))
     except (Mismatch, NotFound, Corrupt) as error:
-        return Pair(**{**vars(pair), "refused": error.message})
-    return Pair(**{**vars(pair), "differences": {**found, MEAN: _mean(found)}})
-
-
-def _evaluations(summary: Summary, model: str, at: int) -> list[Evaluation]:
-    return [e for e in summary.evaluations if e.model == model and e.at == at]
+        return replace(pair, refused=error.message)
+    return replace(pair, differences={**found, MEAN: _mean(found)})
 
 
 def _mean(found: Mapping[str, Difference]) -> Difference:

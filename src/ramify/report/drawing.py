@@ -10,7 +10,7 @@ from ramify.ground.units import show_count
 from ramify.report.markup import Markup, join, tag
 from ramify.report.summary import Row, Summary
 
-WIDTH, LEFT, RIGHT = 960.0, 12.0, 250.0
+WIDTH, LEFT, RIGHT = 1020.0, 12.0, 300.0
 LANE, TOP, GAP = 30.0, 30.0, 10.0
 MOST_LANES = 200  # beyond it the table of steps is the better picture
 STACK, STRIP = 110.0, 14.0
@@ -152,8 +152,9 @@ def _label(row: Row, x: float, y: float) -> Markup:
     )
 
 
-def _short(name: str, most: int = 22) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _short(name: str, most: int = 24) -> str:
+    """Return a name cut in its middle: names of a grid differ at their ends."""
+    return name if len(name) <= most else f"{name[: most // 2 - 2]}…{name[1 - most // 2 :]}"
 
 
 def _title(row: Row) -> str:

@@ -125,22 +125,33 @@
     ctx.restore();
   };
 
-  const axes = (format, size = 52) => {
+  /* 1, 2 and 5 of each power of ten inside a range; the powers alone where it is wide. */
+  const logSplits = (_chart, _axis, low, high) => {
+    const digits = high / low > 2000 ? [1] : high / low < 5 ? [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9] : [1, 2, 5];
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+      for (const digit of digits) found.push(Number((digit * 10 ** power).toPrecision(3)));
+    }
+    return found.filter((value) => value >= low && value <= high);
+  };
+
+  const axes = ({ format, size = 52, logX, logY }, width) => {
+    const asIs = { splits: logSplits, filter: (_, splits) => splits };
     const look = { stroke: () => css("--soft"), font: `11.5px ${css("--sans")}`, grid: { stroke: () => css("--faint"), width: 1 }, ticks: { show: false } };
     return [
-      { ...look, size: 28, gap: 6, space: narrow() ? 70 : 90, values: (_, splits) => splits.map((v) => (v == null ? "" : showCount(v))) },
-      { ...look, size, gap: 6, values: (_, splits) => splits.map((v) => (v == null ? "" : format(v))) },
+      { ...look, ...(logX ? asIs : {}), size: 28, gap: 6, space: width < 480 ? 46 : 90, values: (_, splits) => splits.map((v) => (v == null ? "" : showCount(v))) },
+      { ...look, ...(logY ? asIs : {}), size, gap: 6, values: (_, splits) => splits.map((v) => (v == null ? "" : format(v))) },
     ];
   };
 
   const addChart = (box, height, data, drawn, options) => {
     const chart = new uPlot({
       width: Math.max(box.clientWidth, 200), height, padding: [10, options.right ?? (narrow() ? 92 : 140), 0, 0],
-      legend: { show: false }, axes: axes(options.format, options.size),
+      legend: { show: false }, axes: axes(options, box.clientWidth),
       cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false }, sync: { key: "tokens", scales: ["x", null] } },
       scales: {
-        x: { time: false, distr: options.logX ? 3 : 1 },
-        y: { distr: options.logY ? 3 : 1, range: options.range },
+        x: { time: false, distr: options.logX ? 3 : 1, range: (_, low, high) => [low, high] },
+        y: { distr: options.logY ? 3 : 1, range: options.logY ? (_, low, high) => [low * 0.98, high * 1.02] : options.range },
       },
       series: [{}, ...drawn.map((run) => ({
         label: run.name, stroke: () => colour(run), width: run.kind === "trunk" ? 2 : 1.6, dash: dash(run), spanGaps: true,

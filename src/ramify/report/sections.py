@@ -68,7 +68,7 @@ def facts(summary: Summary, pairs: Sequence[Pair]) -> Markup:
         items.append(("its bits per byte", f"{mean:.3f}, mean of {len(best.bits)} domains"))
     items.append(("trained", f"{show_count(spent.tree.tokens + spent.controls.tokens)} tokens"))
     if spent.ratio is not None:
-        what = f"{spent.answers} budgets one by one, by cosine"
+        what = f"{spent.answers} answers one by one, by cosine"
         items.append((what, f"{spent.ratio:.2f}× the FLOPs of the tree"))
     if asked := [p for p in pairs if p.question == BUDGET and p.differences]:
         pair = max(asked, key=lambda p: p.at)
@@ -143,7 +143,7 @@ def _class(decay: str) -> str:
 
 
 def _result(summary: Summary, found: Evaluation, best: Mapping[str, float | None]) -> Markup:
-    row = next((row for row in summary.rows if row.name == found.model), None)
+    row = summary.by_name.get(found.model)
     whole = row is not None and row.is_run and row.ends_at_tokens == found.at
     cells = [
         tag("strong", cell) if found.bits[domain] == best.get(domain) else cell

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from ramify.ground.artifact import ASKED, Record, partial
@@ -92,6 +93,17 @@ class Evaluation:
         return {domain: score["standard_error"] for domain, score in self.scores.items()}
 
 
+Judged = Mapping[tuple[str, int | None], tuple[Evaluation, ...]]
+"""The evaluations of each point: by model and tokens."""
+
+
+def _by_model(evaluations: Iterable[Evaluation]) -> Judged:
+    found: dict[tuple[str, int | None], tuple[Evaluation, ...]] = {}
+    for one in evaluations:
+        found[one.model, one.at] = (*found.get((one.model, one.at), ()), one)
+    return found
+
+
 @dataclass(frozen=True)
 class Amount:
     """Tokens, FLOPs counted per matrix product, and seconds of one worker."""
@@ -126,9 +138,22 @@ class Summary:
     runs: Mapping[str, RunFolder]
     records: Mapping[str, Record]  # of finished steps that are no runs
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Row]:
+        """The rows by name."""
+        return {row.name: row for row in self.rows}
+
     def row(self, name: str) -> Row:
         """Return the row of a step."""
-        return next(row for row in self.rows if row.name == name)
+        return self.by_name[name]
+
+    def evaluations_of(self, model: str, at: int | None) -> tuple[Evaluation, ...]:
+        """Return the evaluations of exactly this point."""
+        return self._by_model.get((model, at), ())
+
+    @cached_property
+    def _by_model(self) -> Mapping[tuple[str, int | None], tuple[Evaluation, ...]]:
+        return _by_model(self.evaluations)
 
     @property
     def domains(self) -> list[str]:
@@ -144,14 +169,26 @@ class Summary:
         }
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What lies in a lab, before it is put into rows."""
+
+    runs: Mapping[str, RunFolder]
+    records: Mapping[str, Record]
+    evaluations: Mapping[str, Evaluation]
+    judged: Judged
+
+
 def summary(lab: Lab) -> Summary:
     """Return what stands in a lab: data steps, then runs as the tree grows, averages, evaluations."""
     runs = {run.name: run for run in runs_of(lab)}
     others = list(others_of(lab))
     records = {place.name: record for place, record in others if record is not None}
     evaluations = tuple(_evaluations(records, runs))
-    rows = [_run_row(run, evaluations) for run in runs.values()]
-    rows += [_other_row(lab, place, record, runs, evaluations) for place, record in others]
+    named = {one.name: one for one in evaluations}
+    found = _Found(runs, records, named, _by_model(evaluations))
+    rows = [_run_row(run, found.judged) for run in runs.values()]
+    rows += [_other_row(lab, place, record, found) for place, record in others]
     return Summary(tuple(sorted(rows, key=_rank)), evaluations, _spent(runs), runs, records)
 
 
@@ -163,12 +200,12 @@ def _rank(row: Row) -> int:
     return order.index(row.kind) if row.kind in order else len(order) + 1 + (row.kind in late)
 
 
-def _run_row(run: RunFolder, evaluations: Iterable[Evaluation]) -> Row:
+def _run_row(run: RunFolder, judged: Judged) -> Row:
     end = run.end
     told = run.series.end
     at = end if end is not None else told
     loss, steps = run.series.recent_loss(at, LAST_STEPS) if at else (None, 0)
-    bits, errors, source = _bits(run, end, evaluations)
+    bits, errors, source = _bits(run, end, judged)
     wall, cpu = run.cost
     reached = max(end or run.begins_at, run.begins_at + run.line.step_tokens)
     schedule = run.line.root.model_dump(include={"schedule"})["schedule"]
@@ -217,10 +254,10 @@ def decay_of(run: RunFolder, tokens: int | None) -> DecayState:
 
 
 def _bits(
-    run: RunFolder, end: int | None, evaluations: Iterable[Evaluation]
+    run: RunFolder, end: int | None, judged: Judged
 ) -> tuple[dict[str, float], dict[str, float | None], str | None]:
     """Return bits per byte of the newest point: as evaluated if it was, else as last probed."""
-    if (found := best_evaluation(run.name, end, evaluations)) is not None:
+    if (found := best_evaluation(run.name, end, judged)) is not None:
         return found.bits, found.errors, found.name
     probes = [p for p in run.series.probes if end is None or p["tokens"] <= end]
     if not probes:
@@ -229,21 +266,13 @@ def _bits(
     return last["bits_per_byte"], last["standard_error"], f"probe at {last['tokens']}"
 
 
-def best_evaluation(
-    model: str, at: int | None, evaluations: Iterable[Evaluation]
-) -> Evaluation | None:
+def best_evaluation(model: str, at: int | None, judged: Judged) -> Evaluation | None:
     """Return the evaluation of exactly this point that read the most, None if there is none."""
-    found = [e for e in evaluations if e.model == model and e.at == at]
+    found = judged.get((model, at), ())
     return max(found, key=lambda e: sum(s["bytes"] for s in e.scores.values()), default=None)
 
 
-def _other_row(
-    lab: Lab,
-    place: Place,
-    record: Record | None,
-    runs: Mapping[str, RunFolder],
-    evaluations: Iterable[Evaluation],
-) -> Row:
+def _other_row(lab: Lab, place: Place, record: Record | None, found: _Found) -> Row:
     if record is None:
         return Row(place.name, _begun_kind(lab, place), "partial")
     row = Row(
@@ -260,50 +289,46 @@ def _other_row(
     )
     match record.kind:
         case "average":
-            return _average_row(row, record, runs, evaluations)
+            return _average_row(row, record, found)
         case "evaluate":
-            found = next(e for e in evaluations if e.name == place.name)
-            return _evaluate_row(row, found, record, runs)
+            return _evaluate_row(row, record, found)
         case _:
             return row
 
 
-def _average_row(
-    row: Row, record: Record, runs: Mapping[str, RunFolder], evaluations: Iterable[Evaluation]
-) -> Row:
-    found = best_evaluation(row.name, record.facts["tokens"], evaluations)
-    run = runs.get(record.parents["run"]["name"])
-    return Row(
-        **{
-            **vars(row),
-            "parent": record.parents["run"]["name"],
-            "ends_at_tokens": record.facts["tokens"],
-            "decay": "averaged",
-            "bits_per_byte": found.bits if found else {},
-            "standard_error": found.errors if found else {},
-            "bits_from": found.name if found else None,
-            "parameters": run.line.root.model.parameters if run else None,
-        }
+def _average_row(row: Row, record: Record, found: _Found) -> Row:
+    best = best_evaluation(row.name, record.facts["tokens"], found.judged)
+    run = found.runs.get(record.parents["run"]["name"])
+    return replace(
+        row,
+        parent=record.parents["run"]["name"],
+        ends_at_tokens=record.facts["tokens"],
+        decay="averaged",
+        bits_per_byte=best.bits if best else {},
+        standard_error=best.errors if best else {},
+        bits_from=best.name if best else None,
+        parameters=run.line.root.model.parameters if run else None,
     )
 
 
-def _evaluate_row(
-    row: Row, found: Evaluation, record: Record, runs: Mapping[str, RunFolder]
-) -> Row:
-    root = next((run.line.root for name, run in runs.items() if name == found.model), None)
-    tokens = sum(score["tokens"] for score in found.scores.values())
-    return Row(
-        **{
-            **vars(row),
-            "parent": found.model,
-            "ends_at_tokens": found.at,
-            "decayed": found.decay == "decayed",
-            "decay": found.decay,
-            "bits_per_byte": found.bits,
-            "standard_error": found.errors,
-            "bits_from": found.name,
-            "flops": forward_flops(root.model, record.step["seq_len"], tokens) if root else 0.0,
-        }
+def _evaluate_row(row: Row, record: Record, found: _Found) -> Row:
+    own = found.evaluations[row.name]
+    run = found.runs.get(own.model)
+    if run is None and own.model in found.records:  # an average: it has its run's network
+        above = found.records[own.model].parents.get("run", {})
+        run = found.runs.get(above.get("name", ""))
+    root = run.line.root if run else None
+    tokens = sum(score["tokens"] for score in own.scores.values())
+    return replace(
+        row,
+        parent=own.model,
+        ends_at_tokens=own.at,
+        decayed=own.decay == "decayed",
+        decay=own.decay,
+        bits_per_byte=own.bits,
+        standard_error=own.errors,
+        bits_from=own.name,
+        flops=forward_flops(root.model, record.step["seq_len"], tokens) if root else 0.0,
     )
 
 
@@ -330,8 +355,8 @@ def _evaluations(
         if (run := runs.get(model)) is not None:
             at = run.run.tokens if at is None else at
             decay = decay_of(run, at)
-        elif (average := records.get(model)) is not None:
-            at, decay = average.facts.get("tokens"), "averaged"
+        elif (made := records.get(model)) is not None:
+            at, decay = made.facts.get("tokens"), "averaged" if made.kind == "average" else ""
         like = (
             *sorted(corpora.items()),
             record.step["seq_len"],
