@@ -193,11 +193,10 @@ def summary(lab: Lab) -> Summary:
 
 
 def _rank(row: Row) -> int:
-    order = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize", *RUN_KINDS)
-    late = ("average", "evaluate")
-    if row.is_run:
-        return len(order)
-    return order.index(row.kind) if row.kind in order else len(order) + 1 + (row.kind in late)
+    data = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+    order = (*data, "run", "average", "evaluate")
+    kind = "run" if row.is_run else row.kind
+    return order.index(kind) if kind in order else len(order)
 
 
 def _run_row(run: RunFolder, judged: Judged) -> Row:
