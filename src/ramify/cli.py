@@ -248,7 +248,7 @@ def _closing(spec: str, recipe: Recipe, lab: Any) -> None:
     console = _console()
     console.print(tree(told))
     console.print(closing(told))
-    page = write(lab, lab.folder / "report.html")
+    page = write(lab, lab.folder / "report.html", command=f"ramify run {spec} --lab {lab.folder}")
     print(f"\nreport: {page}\n")
     for line in _next(spec, recipe, lab):
         print(f"  {line}")
