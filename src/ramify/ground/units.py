@@ -44,7 +44,7 @@ def _scaled(number: float, digits: int, scales: tuple[str, ...], base: float = 1
     if not math.isfinite(number):
         return str(number)
     power = 0
-    while abs(number) >= base * (1 - 0.5 * 10.0**-digits) and power < len(scales) - 1:
+    while abs(number) >= base - 0.5 * 10.0**-digits and power < len(scales) - 1:
         number, power = number / base, power + 1
     whole = (
         f"{number:.{digits}f}".rstrip("0").rstrip(".") if power or number % 1 else f"{number:.0f}"
