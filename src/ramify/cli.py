@@ -222,12 +222,15 @@ def run_command(
     if dry_run:
         plan_command(spec, lab_dir, settings, only, until)
         return
+    from ramify.runs.changes import notes
     from ramify.runs.lab import Lab
     from ramify.runs.progress import watch
 
     recipe = _recipe(spec, settings)
     lab = Lab(_lab_of(recipe, lab_dir))
     planned = _plan(recipe, lab, only, until)
+    for note in notes(planned, lab):
+        print(f"note: {note}")
     if not planned.to_do:
         print(
             f"{recipe.name}: all {len(planned.items)} steps are done in {lab.folder}; nothing to do"
