@@ -22,11 +22,12 @@ from typing import Any, Protocol
 
 from ramify.ground import artifact, files
 from ramify.ground.errors import Failed, RamifyError, Stopped
-from ramify.ground.step import Ref
+from ramify.ground.step import Ref, Step
 from ramify.runs import job as jobs
 from ramify.runs.job import Given, Job
 from ramify.runs.lab import JOBS, Lab
 from ramify.runs.plan import Item, Plan
+from ramify.runs.recipe import Recipe
 from ramify.train import places
 from ramify.train.steps import Cooldown, Root, Run
 
@@ -80,6 +81,43 @@ class Engine:
                 raise
         if crew.errors:
             raise crew.errors[0]
+
+
+def input_refs(recipe: Recipe, step: Step) -> dict[str, Ref]:
+    """Return the refs that a job takes in: of a run, the sources that its whole line reads too."""
+    if not isinstance(step, Run):
+        return step.refs()
+    line = recipe.line(step)
+    runs: list[Root | Cooldown] = [line.root, *line.branches]
+    sources = {name: ref for run in runs for name, ref in run.sources.items()}
+    return {**{f"sources.{name}": sources[name] for name in line.source_names}, **step.refs()}
+
+
+def folder_of(lab: Lab, recipe: Recipe, ref: Ref) -> Path:
+    """Return the folder that a ref stands for: a step's, or a point's of a run."""
+    end = recipe.end(ref)
+    folder = lab.at(ref.name)
+    return folder if end is None else places.point_folder(folder, end)
+
+
+def job_of(plan: Plan, lab: Lab, item: Item, threads: int, parallel: str = "none") -> Job:
+    """Return what a worker is told of one item of a plan."""
+    step, prints, recipe = item.step, plan.prints, plan.recipe
+    lineage = recipe.lineage(step) if isinstance(step, Run) else (step,)
+    inputs = {
+        where: Given(path=str(folder_of(lab, recipe, ref)), fingerprint=prints.of(ref))
+        for where, ref in input_refs(recipe, step).items()
+    }
+    return Job(
+        steps=tuple(jobs.told(each) for each in lineage),
+        inputs=inputs,
+        folder=str(lab.at(item.name)),
+        lock=str(lab.lock(item.name)),
+        points=item.points,
+        asked={} if isinstance(step, Run) else json.loads(json.dumps(prints.asked(item.name))),
+        threads=threads,
+        parallel=parallel,
+    )
 
 
 @dataclass
@@ -138,56 +176,26 @@ class _Crew:
         return self.threads
 
     def _is_ready(self, item: Item) -> bool:
-        return all(self._is_there(ref) for ref in self._refs(item).values())
+        return all(map(self._is_there, input_refs(self.plan.recipe, item.step).values()))
 
     def _is_there(self, ref: Ref) -> bool:
-        return (self._folder(ref) / artifact.RECORD).exists()
-
-    def _folder(self, ref: Ref) -> Path:
-        end = self.plan.recipe.end(ref)
-        folder = self.lab.at(ref.name)
-        return folder if end is None else places.point_folder(folder, end)
-
-    def _refs(self, item: Item) -> dict[str, Ref]:
-        """Return the refs that a job takes in: of a run, the sources that its whole line reads too."""
-        step = item.step
-        if not isinstance(step, Run):
-            return step.refs()
-        line = self.plan.recipe.line(step)
-        runs: list[Root | Cooldown] = [line.root, *line.branches]
-        sources = {name: ref for run in runs for name, ref in run.sources.items()}
-        return {**{f"sources.{name}": sources[name] for name in line.source_names}, **step.refs()}
+        return (folder_of(self.lab, self.plan.recipe, ref) / artifact.RECORD).exists()
 
     def _give_up(self) -> None:
         for item in self.pending:
-            waits = next((str(r) for r in self._refs(item).values() if not self._is_there(r)), "?")
+            refs = input_refs(self.plan.recipe, item.step).values()
+            waits = next((str(ref) for ref in refs if not self._is_there(ref)), "?")
             if not self.errors:
                 self.errors.append(Failed(f"{item.name} waits for {waits}, which nobody makes"))
-
-    def _job(self, item: Item, threads: int) -> Job:
-        step, prints = item.step, self.plan.prints
-        lineage = self.plan.recipe.lineage(step) if isinstance(step, Run) else (step,)
-        inputs = {
-            where: Given(path=str(self._folder(ref)), fingerprint=prints.of(ref))
-            for where, ref in self._refs(item).items()
-        }
-        return Job(
-            steps=tuple(jobs.told(each) for each in lineage),
-            inputs=inputs,
-            folder=str(self.lab.at(item.name)),
-            lock=str(self.lab.lock(item.name)),
-            points=item.points,
-            asked={} if isinstance(step, Run) else json.loads(json.dumps(prints.asked(item.name))),
-            threads=threads,
-            parallel=self.engine.parallel if self.engine.processes > 1 else "none",
-        )
 
     def _start(self, item: Item, threads: int) -> None:
         log = self.lab.log(item.name)
         log.parent.mkdir(exist_ok=True)
         told = self.jobs / f"{log.name.removesuffix('.log')}.json"
-        files.write_text(told, self._job(item, threads).model_dump_json(indent=1) + "\n")
         many = self.engine.processes if isinstance(item.step, Run) else 1
+        parallel = self.engine.parallel if many > 1 else "none"
+        job = job_of(self.plan, self.lab, item, threads, parallel)
+        files.write_text(told, job.model_dump_json(indent=1) + "\n")
         command = [sys.executable, "-m"]
         if many > 1:
             command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={many}", "-m"]
@@ -276,7 +284,7 @@ class _Crew:
         """Return the names of steps that need one that failed and is not there."""
         held = set(self.failed)
         for item in self.plan.items:
-            refs = self._refs(item).values()
+            refs = input_refs(self.plan.recipe, item.step).values()
             if any(ref.name in held and not self._is_there(ref) for ref in refs):
                 held.add(item.name)
         return held

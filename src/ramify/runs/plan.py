@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -308,9 +309,9 @@ def _points(
     until: int | None,
 ) -> tuple[int, ...]:
     """Return the points wanted, and of `every` point of the recipe those passed on the way there."""
-    if until is not None:
+    if until is not None and max(wanted) > until:
         whole = max(until // line.step_tokens, 1) * line.step_tokens
-        wanted = tuple(p for p in wanted if p <= until) or (whole,)
+        wanted = (*(p for p in wanted if p <= until), whole)
     passed = {p for p in every if done_to < p < max(wanted)}
     return tuple(sorted(passed.union(wanted)))
 
@@ -438,8 +439,8 @@ def money_flag(text: str | None) -> float | None:
         return None
     try:
         price = float(text.lstrip("$"))
-    except ValueError as error:
-        raise BadInput(
-            f"--price {text} is no amount", hint="write dollars an hour, like 2.50"
-        ) from error
+    except ValueError:
+        price = math.nan
+    if not 0 <= price < math.inf:
+        raise BadInput(f"--price {text} is no amount", hint="write dollars an hour, like 2.50")
     return price

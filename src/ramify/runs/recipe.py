@@ -233,11 +233,21 @@ class Prints:
 
     def of(self, ref: Ref) -> str:
         """Return the fingerprint of what a ref names."""
-        at = self.recipe.end(ref)
-        key = (ref.name, at)
-        if key not in self._known:
-            self._known[key] = digest(self.asked(ref.name, at))
-        return self._known[key]
+        stack = [ref]  # by hand, not recursive, as chains may be long
+        while stack:
+            name, at = key = self._key(stack[-1])
+            inputs = self.recipe.by_name[name].inputs(at).values()
+            unknown = [each for each in inputs if self._key(each) not in self._known]
+            if key not in self._known and unknown:
+                stack += unknown
+                continue
+            if key not in self._known:
+                self._known[key] = digest(self.asked(name, at))
+            stack.pop()
+        return self._known[self._key(ref)]
+
+    def _key(self, ref: Ref) -> tuple[str, int | None]:
+        return ref.name, self.recipe.end(ref)
 
 
 def load(spec: str, settings: Mapping[str, str] | None = None) -> Recipe:
