@@ -90,8 +90,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        # silu spelled out: inductor then makes one exponential in backward, not two
-        down: Tensor = self.down(gate * torch.sigmoid(gate) * up)
+        down: Tensor = self.down(F.silu(gate) * up)
         return down
 
 
@@ -211,7 +210,7 @@ def rope_table(
 ) -> tuple[Tensor, Tensor]:
     """Return cos and sin [length, 1, E/2] of rotary positions from `start` on (Su et al., 2021)."""
     half = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device)
-    turns = config.rope_theta ** -(half / config.head_dim)
+    turns = 1.0 / config.rope_theta ** (half / config.head_dim)  # to the bit as transformers has it
     positions = torch.arange(start, start + length, dtype=torch.float32, device=device)
     angles = torch.outer(positions, turns).unsqueeze(1)
     return angles.cos(), angles.sin()
