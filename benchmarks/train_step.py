@@ -256,6 +256,7 @@ def measure(name: str) -> dict[str, dict[str, float]]:
     tokens = size.rows * size.seq_len
     flops = train_flops(size.config, size.seq_len, tokens) - 6 * tokens * size.config.vocab * size.config.width  # fmt: skip
     figures: dict[str, dict[str, float]] = {}
+    figures[f"{name} load average of the machine"] = {"before": os.getloadavg()[0]}
     for names in size.heats:
         steps = heat(names, name)
         ours = seconds(steps["ramify"])
@@ -263,6 +264,7 @@ def measure(name: str) -> dict[str, dict[str, float]]:
             median = statistics.median(seconds(steps[who]))
             figures.setdefault(f"{name} {who}", {
                 "step_seconds": median,
+                "least_step_seconds": min(seconds(steps[who])),
                 "tokens_per_second": tokens / median,
                 "cpu_seconds": statistics.median(seconds(steps[who], "cpu_seconds")),
                 "gflops": flops / median / 1e9,

@@ -69,6 +69,7 @@ def check_logits(config: ModelConfig, state: Mapping[str, Tensor], folder: Path)
     Mismatch above 1e-5, and MissingExtra without transformers.
     """
     transformers = need("transformers", extra="hf")
+    transformers.utils.logging.disable_progress_bar()
     theirs = transformers.LlamaForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
     ).eval()

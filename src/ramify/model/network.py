@@ -70,9 +70,10 @@ class Attention(nn.Module):
     ) -> Tensor:
         B, T, _ = x_BTD.shape
         qkv = self.qkv(x_BTD).view(B, T, self.heads + 2 * self.kv_heads, self.head_dim)
-        turned = rotate(qkv[:, :, : self.heads + self.kv_heads], *rope).transpose(1, 2)
-        q, k = turned[:, : self.heads], turned[:, self.heads :]
-        v = qkv[:, :, self.heads + self.kv_heads :].transpose(1, 2)
+        # split, not slices: their gradient is one concatenation, not zeros filled and added
+        q, k, v = torch.split(qkv, [self.heads, self.kv_heads, self.kv_heads], dim=2)
+        q, k = rotate(q, *rope).transpose(1, 2), rotate(k, *rope).transpose(1, 2)
+        v = v.transpose(1, 2)
         if past is not None:
             k, v = _remember(k, v, *past)
         mixed = attend(q, k, v, mask)
