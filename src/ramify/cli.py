@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -239,21 +240,22 @@ def run_command(
         for warning in planned.warnings:
             print(f"note: {warning}")
         watch(planned, lab, processes=processes, parallel=parallel)
-    _closing(spec, recipe, lab)
+    _closing(spec, settings, recipe, lab)
 
 
-def _closing(spec: str, recipe: Recipe, lab: Any) -> None:
+def _closing(spec: str, settings: list[str] | None, recipe: Recipe, lab: Any) -> None:
     from ramify.report.page import write
     from ramify.report.summary import summary
     from ramify.report.terminal import closing, tree
 
+    asked = shlex.join([spec, *(word for setting in settings or [] for word in ("--set", setting))])
     told = summary(lab)
     console = _console()
     console.print(tree(told))
     console.print(closing(told))
-    page = write(lab, lab.folder / "report.html", command=f"ramify run {spec} --lab {lab.folder}")
+    page = write(lab, lab.folder / "report.html", command=f"ramify run {asked} --lab {lab.folder}")
     print(f"\nreport: {page}\n")
-    for line in _next(spec, recipe, lab):
+    for line in _next(asked, recipe, lab):
         print(f"  {line}")
 
 
@@ -335,6 +337,10 @@ def eval_command(
         print(
             f"  {domain:12} {score['bits_per_byte']:.3f}{spread} bits per byte ({score['documents']} documents)"
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @app.command("complete")

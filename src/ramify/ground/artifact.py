@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -89,6 +90,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
     found = {"python": platform.python_version()}
@@ -98,6 +100,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def hardware() -> dict[str, Any]:
     """Return the kind of machine: processor, cores, system; never its name or address."""
     model = platform.processor() or platform.machine()

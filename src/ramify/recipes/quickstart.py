@@ -6,6 +6,7 @@ from typing import Literal
 
 from ramify.curate.steps import Dedup, PythonInstallation, Read
 from ramify.evals.steps import Evaluate
+from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref
 from ramify.ground.units import Tokens
 from ramify.model.config import preset
@@ -19,6 +20,9 @@ from ramify.train.steps import Average, Numerics, Probe, Trunk
 
 DOMAINS: tuple[Literal["code", "prose", "math"], ...] = ("code", "prose", "math")
 PROMPTS = ("def", "The function returns", "from sympy import")
+ROWS, SEQ_LEN = 16, 256
+STEP_TOKENS = ROWS * SEQ_LEN
+LEAST = 160_000  # 40 steps: enough for three stages, a warm-up and two windows
 STAGES = (  # in the manner of SmolLM2: prose first, then more code, then more mathematics
     (0.0, {"prose": 0.8, "code": 0.15, "math": 0.05}),
     (0.3, {"prose": 0.55, "code": 0.35, "math": 0.1}),
@@ -30,6 +34,8 @@ def recipe(
     budget: Tokens = 2_000_000, vocab: int = 4096, corpus_bytes: Tokens = 12_000_000, seed: int = 0
 ) -> Recipe:
     """Return the quickstart: three corpora, a trunk of three stages, cooldowns to a quarter, half and all of `budget`."""
+    if budget < LEAST:
+        raise BadInput(f"budget={budget} is too little for a tree", hint=f"give {LEAST} or more")
     reads = [
         Read(name=f"text/{d}", source=PythonInstallation(part=d), limit_bytes=corpus_bytes)
         for d in DOMAINS
@@ -52,18 +58,20 @@ def recipe(
         for d in DOMAINS
     ]
     sources: dict[str, Ref] = {d: Ref(name=d) for d in DOMAINS}
+    every = max(round(budget / STEP_TOKENS) // 120, 1)
+    windows = Windows(steps=5 * every, every=every)
     trunk = Trunk(
         name="trunk",
         model=preset("micro", vocab=vocab),
         sources=sources,
         stages=tuple(Stage(at=_step(share * budget), mixture=mixture) for share, mixture in STAGES),
-        seq_len=256,
-        rows=16,
+        seq_len=SEQ_LEN,
+        rows=ROWS,
         schedule=Constant(peak=4e-3, warmup=_step(0.04 * budget)),
         tokens=_step(0.8 * _step(budget)),
         numerics=Numerics(threads=1),
         probe=Probe(every=max(_step(budget / 10), _step(1)), limit_tokens=4_000),
-        windows=Windows(steps=20, every=5),
+        windows=windows,
         seed=seed,
     )
     budgets = {
@@ -72,9 +80,7 @@ def recipe(
     }
     cools = [trunk.cooldown(f"cool-{name}", tokens) for name, tokens in budgets.items()]
     cosine = trunk.cosine("cosine-whole", budgets["whole"])
-    mean = Average(
-        name="mean", run=trunk.point(trunk.tokens), last=2, windows=Windows(steps=20, every=5)
-    )
+    mean = Average(name="mean", run=trunk.point(trunk.tokens), last=2, windows=windows)
     points = {
         **{cool.name: Ref(name=cool.name, at=cool.tokens) for cool in cools},
         **{f"trunk-at-{cool.name.removeprefix('cool-')}": cool.parent for cool in cools},
@@ -83,7 +89,7 @@ def recipe(
     }
     evals = [
         Evaluate(
-            name=f"evals/{name}", model=point, corpora=sources, seq_len=256, limit_tokens=20_000
+            name=f"evals/{name}", model=point, corpora=sources, seq_len=SEQ_LEN, limit_tokens=20_000
         )
         for name, point in points.items()
     ]
@@ -101,6 +107,6 @@ def recipe(
     )
 
 
-def _step(tokens: float, size: int = 16 * 256) -> int:
+def _step(tokens: float, size: int = STEP_TOKENS) -> int:
     """Return tokens as whole steps of the quickstart's batch."""
     return max(round(tokens / size), 0) * size

@@ -23,7 +23,7 @@ from ramify.runs.recipe import Prints, Recipe, folders_above
 from ramify.scaling.flops import forward_flops, six_nd, train_flops
 from ramify.train import places
 from ramify.train.line import Line
-from ramify.train.steps import Cooldown, Cosine, Root, Run
+from ramify.train.steps import Average, Cooldown, Cosine, Root, Run
 
 StepState = Literal["done", "partial", "wanted"]
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
@@ -259,8 +259,31 @@ def _item(
     if record is not None:
         _refuse_otherwise(step.name, record.asked, prints.asked(step.name))
         return Item(step, "done", whole_flops=flops)
+    if isinstance(step, Average):
+        _check_average(recipe, step)
     begun = artifact.partial(lab.at(step.name)).exists()
     return Item(step, "partial" if begun else "wanted", flops=flops, whole_flops=flops)
+
+
+def _check_average(recipe: Recipe, step: Average) -> None:
+    """Refuse an average of windows that its run will not have saved."""
+    run = recipe.by_name[step.run.name]
+    assert isinstance(run, Run)
+    if run.windows != step.windows:
+        saved = run.windows and f"steps={run.windows.steps}, every={run.windows.every}"
+        raise BadInput(
+            f"{step.name} averages windows of steps={step.windows.steps}, "
+            f"every={step.windows.every}; {run.name} saves {saved or 'none'}",
+            hint="give both the same Windows",
+        )
+    line = recipe.line(run)
+    size = step.windows.steps * line.step_tokens
+    whole = (recipe.end(step.run) or 0) // size - -(-line.begins_at // size)
+    if whole < step.last:
+        raise BadInput(
+            f"{step.name} averages {step.last} windows up to {step.run}; {run.name} has {whole}",
+            hint="take fewer, shorter ones, or a later point",
+        )
 
 
 def _run_item(

@@ -81,6 +81,12 @@ class Recipe(BaseModel):
             raise BadInput(
                 f"{run.name} is asked for {run.tokens} tokens", hint=f"give {line.step_tokens}"
             )
+        for point in run.points:
+            if point % line.step_tokens or point <= line.begins_at:
+                raise BadInput(
+                    f"{run.name} keeps a point at {point} tokens, where no step of it ends",
+                    hint=f"give whole steps of {line.step_tokens} after {line.begins_at}",
+                )
         if isinstance(run, Cooldown):
             self._check_mixture(run, line)
 
@@ -303,7 +309,11 @@ def find(spec: str) -> FunctionType:
         for n, f in vars(module).items()
         if inspect.isfunction(f) and f.__module__ == module.__name__ and not n.startswith("_")
     }
-    wanted = name or ("recipe" if "recipe" in functions else next(iter(functions), "recipe"))
+    # a function that says it returns nothing is a script's, and would do its work
+    returning = [
+        n for n, f in functions.items() if f.__annotations__.get("return", "") not in (None, "None")
+    ]
+    wanted = name or ("recipe" if "recipe" in functions else next(iter(returning), "recipe"))
     if wanted not in functions:
         raise NotFound(
             f"{place} has no function {wanted!r}", hint=f"it has: {', '.join(functions) or 'none'}"

@@ -96,6 +96,10 @@ class Root(Run, ABC):
             **fields,
             "tokens": rounded,
             "asked_tokens": _asked(wanted, rounded, fields.get("asked_tokens"), step),
+            "points": tuple(
+                whole_steps(parse_count(point), step, "a point")
+                for point in fields.get("points", ())
+            ),
             "stages": tuple(
                 Stage(at=at, mixture=stage.mixture)
                 for at, stage in zip(starts, stages, strict=True)
