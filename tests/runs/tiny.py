@@ -36,6 +36,7 @@ def recipe(
     cools: list[int] = [10, 15],
     extra: list[int] = [],
     seed: int = 0,
+    wild: float | None = None,
 ) -> Recipe:
     names = ("words", "sums")
     reads = [Read(name=f"text/{{n}}", source=Files(path=f"{{TEXTS}}/{{n}}")) for n in names]
@@ -63,10 +64,11 @@ def recipe(
         points=tuple(n * STEP for n in extra),
         numerics=Numerics(threads=1, compile=False, dtype="float32"),
         windows=windows,
+        skip_limit=3,
         seed=seed,
     )
     branches = [trunk.cooldown(f"cool-{{n}}", n * STEP) for n in cools]
-    cosine = trunk.cosine("cosine", 15 * STEP)
+    cosine = trunk.cosine("cosine", 15 * STEP, peak=wild)
     mean = Average(name="mean", run=trunk.point(12 * STEP), last=2, windows=windows)
     ends = {{run.name: Ref(name=run.name, at=run.tokens) for run in (*branches, cosine)}}
     ends["mean"] = Ref(name="mean")

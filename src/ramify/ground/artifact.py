@@ -103,7 +103,7 @@ def versions() -> dict[str, str]:
 @functools.cache
 def hardware() -> dict[str, Any]:
     """Return the kind of machine: processor, cores, system; never its name or address."""
-    model = platform.processor() or platform.machine()
+    model = platform.machine()  # platform.processor() would start a process to ask
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -208,6 +208,13 @@ def seal(work: Path, folder: Path, record: Record) -> Record:
     _clear(folder)
     files.rename(work, folder)
     return whole
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder if it is there, its record first, so that nobody takes the rest for finished."""
+    if folder.exists():
+        files.remove(folder / RECORD)
+        files.remove(folder)
 
 
 def _clear(folder: Path) -> None:

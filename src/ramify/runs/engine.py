@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ramify.ground import artifact, files
-from ramify.ground.errors import Failed, RamifyError, Stopped
+from ramify.ground.errors import Busy, Failed, RamifyError, Stopped
 from ramify.ground.step import Ref, Step
 from ramify.runs import job as jobs
 from ramify.runs.job import Given, Job
@@ -35,6 +35,9 @@ GRACE_SECONDS = 60.0  # to save and leave, after SIGTERM
 # seen to be faster on CPU; glibc and OpenMP read them before a process starts
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
+    # a thread that sleeps at once wakes late: spinning for some microseconds first made a step of
+    # the micro model on two threads 8% shorter, and takes nothing from others worth telling
+    "GOMP_SPINCOUNT": "20000",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
     "DO_NOT_TRACK": "true",
@@ -70,6 +73,7 @@ class Engine:
         """
         self.lab.create()
         with _sigterm_is_interrupt(), _jobs_folder(self.lab) as folder:
+            _tidy(plan, self.lab)
             crew = _Crew(self, plan, watcher, folder)
             try:
                 crew.work()
@@ -316,6 +320,14 @@ def _kinds(base: type[RamifyError]) -> Iterator[type[RamifyError]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _kinds(kind)
+
+
+def _tidy(plan: Plan, lab: Lab) -> None:
+    """Remove what a kill left of the runs that are done: of the others, their workers do."""
+    for item in plan.items:
+        if isinstance(item.step, Run) and item.state == "done":
+            with contextlib.suppress(Busy), artifact.lock(lab.lock(item.name)):
+                places.tidy(lab.at(item.name), {*item.points, *item.step.points})
 
 
 @contextlib.contextmanager

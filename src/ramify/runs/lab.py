@@ -173,11 +173,13 @@ class Lab:
             parts = self._parts(place, one, after)
             # windows, then points, newest first: what a kill leaves is still refused or still true
             for folder in reversed(parts):
-                _discard(folder)
+                artifact.discard(folder)
             if one is not None or after is not None:
                 return [f"{name}@{tokens}" for tokens in sorted(set(parts.values()))]
+            # what a run is known by first, so that nobody takes the rest for it
+            files.remove(place.folder / places.RUN)
             for folder in (place.folder, artifact.partial(place.folder)):
-                _discard(folder)
+                artifact.discard(folder)
             return [name]
 
     def _parts(self, place: Place, one: int | None, after: int | None) -> dict[Path, int]:
@@ -226,14 +228,6 @@ def recent_loss(steps: list[dict[str, Any]], tokens: int, last: int = 20) -> flo
         line["loss"] for line in steps if line["tokens"] <= tokens and line["loss"] is not None
     ]
     return sum(losses[-last:]) / len(losses[-last:]) if losses else None
-
-
-def _discard(folder: Path) -> None:
-    # what it is known by first, so that nobody takes the rest for finished, or for the run
-    if folder.exists():
-        files.remove(folder / artifact.RECORD)
-        files.remove(folder / places.RUN)
-        files.remove(folder)
 
 
 def _places(folder: Path, top: Path) -> Iterator[Place]:

@@ -137,13 +137,6 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in load_model(folder).named_parameters()}
 
 
-def discard(folder: Path) -> None:
-    """Remove a folder if it is there, its record first, so that nobody takes the rest for finished."""
-    if folder.exists():
-        files.remove(folder / artifact.RECORD)
-        files.remove(folder)
-
-
 def wrong(folder: Path) -> list[str]:
     """Return what is wrong with a point: no record, or files that are not those of its record."""
     try:

@@ -31,7 +31,15 @@ from ramify.train.distributed import World, agreed, looking, shard, spread, wait
 from ramify.train.line import Line
 from ramify.train.loop import Probe, Setup, train
 from ramify.train.objective import NextToken
-from ramify.train.places import JOURNAL, RUN, point_folder, points, read_run, window_folder
+from ramify.train.places import (
+    JOURNAL,
+    RUN,
+    point_folder,
+    points,
+    read_run,
+    tidy,
+    window_folder,
+)
 from ramify.train.places import windows as windows_of
 from ramify.train.score import HeldOut, score
 from ramify.train.state import State
@@ -75,6 +83,9 @@ def run_train(wanted: Wanted, world: World) -> bool:
     line = Line(wanted.lineage)
     card = _born(wanted, line, world)
     torch.set_num_threads(card.threads)
+    if world.leads:
+        tidy(wanted.folder, {*wanted.points, *wanted.keep, *wanted.run.points})
+    wait(world)
     missing = _missing(wanted, world)
     reached = max(points(wanted.folder), default=0)
     for target in missing:
@@ -128,7 +139,7 @@ def _missing(wanted: Wanted, world: World) -> list[int]:
                 continue
             wanted.notes.append(f"{wrong}: made again")
             if world.leads:
-                checkpoint.discard(there[tokens])
+                artifact.discard(there[tokens])
             wait(world)
         missing.append(tokens)
     return missing
@@ -177,7 +188,7 @@ def _restore(wanted: Wanted, line: Line, state: State, world: World, target: int
         if wrong is not None:
             wanted.notes.append(f"{wrong}: goes on from an older point")
             if world.leads:
-                checkpoint.discard(folder)  # or the run would pass by and leave it as it is
+                artifact.discard(folder)  # or the run would pass by and leave it as it is
             wait(world)
             continue
         _refuse_another(wanted, folder, tokens)
@@ -321,12 +332,15 @@ class Keeper:
         late = self.world.leads and seconds > max(SAVE_SECONDS, self.last_cost / SAVE_SHARE)
         return self.for_good(tokens) or late
 
+    @property
+    def _asked(self) -> set[int]:
+        return {self.target, *self.wanted.points, *self.wanted.keep, *self.wanted.run.points}
+
     def for_good(self, tokens: int) -> bool:
         """Say whether a point at these tokens stays: asked for, or a rung of a trunk's ladder."""
-        asked = {self.target, *self.wanted.points, *self.wanted.keep, *self.wanted.run.points}
         steps = tokens // self.line.step_tokens
         rung = steps >= LADDER_STEPS and steps & (steps - 1) == 0
-        return tokens in asked or (isinstance(self.wanted.run, Trunk) and rung)
+        return tokens in self._asked or (isinstance(self.wanted.run, Trunk) and rung)
 
     def save(self, state: State) -> None:
         """Write the point at the state's tokens; then remove what only served to go on."""
@@ -340,7 +354,7 @@ class Keeper:
             checkpoint.save(state, folder, self._record(state), self.world)
         self.last_cost = time.monotonic() - began
         if self.world.leads:
-            self._prune(state.tokens)
+            tidy(self.wanted.folder, self._asked, newest=state.tokens)
         wait(self.world)
 
     def _record(self, state: State) -> Record:
@@ -378,17 +392,6 @@ class Keeper:
             cost={key: round(value, 3) for key, value in cost.items()},
         )
 
-    def _prune(self, newest: int) -> None:
-        for tokens, folder in points(self.wanted.folder).items():
-            record = artifact.read_record(folder)
-            if (
-                tokens < newest
-                and record
-                and record.facts.get("passing")
-                and not self.for_good(tokens)
-            ):
-                checkpoint.discard(folder)
-
     def _agree(self, state: State) -> None:
         """Refuse a replay whose batches were not those that the journal told of."""
         told = [
@@ -423,7 +426,7 @@ class Keeper:
         mean = {name: whole(value) for name, value in state.window.mean().items()}
         if self.world.leads:
             files.remove(artifact.partial(folder))
-            checkpoint.discard(folder)
+            artifact.discard(folder)
             work = artifact.begin(folder, record.asked)
             checkpoint.write_weights(work, state.model.config, mean)
             facts = {

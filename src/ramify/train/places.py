@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,27 @@ def finished(home: Path) -> dict[int, Path]:
     except (FileNotFoundError, NotADirectoryError):
         return {}  # most of a large plan: asked of every run, so it is one call
     return {int(n): home / n for n in names if (home / n / artifact.RECORD).exists()}
+
+
+def tidy(run: Path, keep: Collection[int], newest: int | None = None) -> None:
+    """Remove what no longer serves: points before the newest that only served to go on, and halves."""
+    there = points(run)
+    last = max(there, default=0) if newest is None else newest
+    for tokens, folder in there.items():
+        if tokens < last and tokens not in keep and _only_served(folder):
+            artifact.discard(folder)
+    for home in (run / "at", run / "windows"):
+        for folder in home.glob("[0-9]*"):
+            if folder.suffix == ".partial" or not (folder / artifact.RECORD).exists():
+                artifact.discard(folder)
+
+
+def _only_served(folder: Path) -> bool:
+    try:
+        record = artifact.read_record(folder)
+    except Corrupt:  # `verify` tells, and whoever needs it
+        return False
+    return record is not None and bool(record.facts.get("passing"))
 
 
 def read_run(run: Path) -> dict[str, Any] | None:

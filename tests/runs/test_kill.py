@@ -1,0 +1,141 @@
+"""Killed anywhere, typed again, and nobody can tell: the same bits as had it never been killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ramify import BroughtTokenizer, Complete, Export, Recipe, Ref, Windows
+from ramify.ground import artifact
+from ramify.runs.engine import job_of
+from ramify.runs.job import KINDS, Job
+from ramify.runs.lab import Lab
+from ramify.runs.plan import plan
+
+from .conftest import Copy
+from .tiny import STEP, loaded, make, prints, told
+
+FORKED = Path(__file__).with_name("forked.py")
+LOUD = Path(__file__).with_name("loud.py")
+DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+RUNS = ("trunk", "cooldown", "cosine")
+AFTER = ("average", "evaluate", "export", "complete")
+SEED = 20_250_722
+
+
+def forked(*arguments: object) -> Any:
+    """Run forked.py and return what it tells."""
+    command = [sys.executable, str(FORKED), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
+    """Return a job of every kind, whose inputs are there."""
+    home = tmp_path_factory.mktemp("jobs")
+    lab = Lab(shutil.copytree(whole.folder, home / "lab"))
+    tiny = loaded(recipe_file)
+    trunk = tiny.by_name["trunk"].but(windows=Windows(steps=2, every=1))
+    brought = lab.folder / "tokenizer" / "tokenizer.json"
+    more = (
+        BroughtTokenizer(name="brought", path=brought),
+        Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
+        Complete(name="heard", model=Ref(name="best"), prompts=("the sum",), max_new_tokens=2),
+    )
+    steps = (*(trunk if step.name == "trunk" else step for step in tiny.steps), *more)
+    recipe = Recipe(name="tiny", steps=steps)
+    make(recipe, lab, "best")
+    planned = plan(recipe, lab)
+    found = {item.step.kind(): job_of(planned, lab, item, 1) for item in reversed(planned.items)}
+    few = {"trunk": 2, "cosine": 1, "cooldown": 10}  # steps: the last of a cooldown, from 8 on
+    for kind, count in few.items():
+        found[kind] = found[kind].model_copy(update={"points": (count * STEP,)})
+    return found
+
+
+def test_every_kind_of_step_is_killed(jobs: dict[str, Job]) -> None:
+    assert jobs.keys() == {*DATA, *RUNS, *AFTER} == KINDS.keys()
+
+
+@pytest.mark.parametrize("kinds", [DATA, RUNS, AFTER], ids=["data", "runs", "after"])
+def test_a_step_killed_between_any_two_file_operations_is_resumed_to_the_same_bits(
+    jobs: dict[str, Job], tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    asked = tmp_path / "jobs.json"
+    asked.write_text(json.dumps({kind: jobs[kind].model_dump(mode="json") for kind in kinds}))
+    ways = forked("everywhere", asked, tmp_path)
+    assert ways.keys() == set(kinds)
+    for kind, way in ways.items():
+        home = tmp_path / kind
+        assert way["whole"] == 0
+        assert len(way["deaths"]) > 5
+        once = Lab(home / "whole" / "lab")
+        assert prints(once)
+        for name, (label, dead, again) in way["deaths"].items():
+            where = f"{kind}, killed {label} ({name})"
+            lab = Lab(home / name / "lab")
+            assert (dead, again) == (-9, 0), where
+            assert prints(lab) == prints(once), where
+            assert not any(wrong for _, wrong in lab.verify()), where
+            assert left_over(lab) == left_over(once), where
+            if kind in RUNS:
+                assert told(lab, "made") == told(once, "made"), where
+
+
+def left_over(lab: Lab) -> list[str]:
+    """Return what lies about unfinished."""
+    found = [*lab.folder.rglob("*.tmp"), *lab.folder.rglob("*.partial")]
+    return sorted(path.relative_to(lab.folder).as_posix() for path in found)
+
+
+def test_a_tree_killed_at_twenty_random_moments_is_resumed_to_the_same_bits(
+    data: Lab, whole: Lab, recipe_file: Path, tmp_path: Path
+) -> None:
+    """Every other time the driver alone is killed, and its workers find out."""
+    for n in range(1, 21):
+        shutil.copytree(data.folder, tmp_path / f"{n:02d}")
+    way = forked("anywhere", tmp_path, SEED, 20, "run", recipe_file)
+    output = (tmp_path / "output").read_text()
+    assert way["killed"] == 20, output
+    assert set(way["codes"]) == {0}, output
+    for n in range(1, way["labs"] + 1):
+        lab = Lab(tmp_path / f"{n:02d}")
+        assert prints(lab) == prints(whole)
+        assert left_over(lab) == []
+        for run in ("trunk", "cool-10", "cool-15", "cosine"):
+            assert told(lab, run) == told(whole, run)
+
+
+def test_two_who_run_one_lab_at_once_make_it_once(
+    copy: Copy, data: Lab, whole: Lab, recipe_file: Path
+) -> None:
+    """The second is told who is at work, or finds the work done; it does not matter which."""
+    lab = copy(data)
+    command = [sys.executable, str(LOUD), "run", str(recipe_file), "--lab", str(lab.folder)]
+    both = [
+        subprocess.Popen(
+            [*command, "--only", "cool-10"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [one.communicate()[1] for one in both]
+    codes = [one.returncode for one in both]
+    assert 0 in codes
+    for code, err in zip(codes, said, strict=True):
+        assert (code, err) == (0, "") or (
+            code == 1 and err.startswith("ramify: trunk is being made by process")
+        )
+    assert prints(lab).items() <= prints(whole).items()
+    assert f"cool-10/at/{10 * STEP:015d}" in prints(lab)
+    assert artifact.read_record(lab.folder / "words") is not None
