@@ -11,6 +11,7 @@ output as JSON; it is for test_kill.py to judge.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -21,18 +22,23 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO, Any
 
-from ramify import cli, worker
+from ramify import worker
 from ramify.ground import files
-from ramify.runs.execute import MAKERS, execute, maker
-from ramify.runs.job import Job
-from ramify.train import make as train
+from ramify.runs.execute import execute, maker
+from ramify.runs.job import KINDS, Job
 
-LATE = ("torch._dynamo", "transformers", "fastokens", "pyarrow.dataset", "daft.extension_type", "numpy.ma",
-        "transformers.models.llama.modeling_llama", "ramify.report.page", "ramify.report.terminal")  # fmt: skip
+LATE = {  # what a job imports when it comes to it, by what it has imported before
+    "torch": ("torch._dynamo",),
+    "daft": ("daft.extension_type", "pyarrow.dataset", "numpy.ma"),
+    "tokenizers": ("fastokens",),
+    "ramify.release.make": ("transformers", "transformers.models.llama.modeling_llama"),
+    "ramify.cli": ("ramify.report.page", "ramify.report.terminal"),
+}
+POPEN = subprocess.Popen
 
 
 def fork(work: Callable[[], int]) -> int:
@@ -55,12 +61,15 @@ def ended(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def warm() -> None:
-    """Import all that a job would import when it comes to it."""
-    for kind in MAKERS:
-        maker(kind)
-    for module in LATE:
-        importlib.import_module(module)
+def warm(kinds: Collection[str]) -> None:
+    """Import all that jobs of these kinds will, and no more: what is large is slow to fork."""
+    for kind in kinds:
+        maker(KINDS[kind])
+    for before, after in LATE.items():
+        for module in after if before in sys.modules else ():
+            importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # so that a fork shares more and copies less
 
 
 def thrifty() -> None:
@@ -68,9 +77,10 @@ def thrifty() -> None:
 
     What a flush guards against is the death of the machine: a killed process loses nothing by it.
     """
-    train.SAVE_SECONDS, train.SAVE_SHARE = 0.0, 1e9
-    train.peak_flops = lambda device, size=0: 1e11
     os.fsync = lambda fd: None
+    train = sys.modules.get("ramify.train.make")
+    if train is not None:
+        vars(train).update(SAVE_SECONDS=0.0, SAVE_SHARE=1e9, peak_flops=lambda _: 1e11)
 
 
 # every file operation
@@ -97,7 +107,10 @@ def everywhere(jobs: Path, home: Path) -> dict[str, Any]:
     something was written, since the state after one is the state before the next.
     """
     told: dict[str, Any] = {}
-    for name, job in json.loads(jobs.read_text()).items():
+    asked = json.loads(jobs.read_text())
+    warm(asked)
+    thrifty()
+    for name, job in asked.items():
         place = home / name
         (place / "whole").mkdir(parents=True)
         log = place / "operations"
@@ -132,6 +145,7 @@ class Forked:
                 os.dup2(end, number)
             os.closerange(3, 512)  # as an exec would: or nobody would see its driver die
             os.environ.update(env)
+            subprocess.Popen = POPEN  # type: ignore[misc]
             return worker.main(command[-1])
 
         self.pid = fork(work)
@@ -173,7 +187,7 @@ def ramify(arguments: list[str], lab: Path, output: Path) -> int:
         subprocess.Popen = Forked  # type: ignore[assignment,misc]
         sys.argv = ["ramify", *arguments, "--lab", str(lab)]
         try:
-            cli.main()
+            sys.modules["ramify.cli"].main()
         except SystemExit as left:
             sys.stdout.flush()
             return int(left.code or 0)
@@ -205,6 +219,9 @@ def kill(process: int, whole: bool) -> None:
 
 def anywhere(home: Path, seed: int, moments: int, arguments: list[str]) -> dict[str, Any]:
     """Kill `ramify` at random moments and type it again, in a new lab whenever it came to its end."""
+    importlib.import_module("ramify.cli")
+    warm(("trunk", "average", "evaluate"))
+    thrifty()
     draw = random.Random(seed)
     labs, codes, killed = 1, [], 0
     while True:
@@ -227,8 +244,6 @@ def anywhere(home: Path, seed: int, moments: int, arguments: list[str]) -> dict[
 
 def main(way: str, *arguments: str) -> None:
     """Do as the command line says."""
-    warm()
-    thrifty()
     if way == "everywhere":
         told = everywhere(Path(arguments[0]), Path(arguments[1]))
     else:
