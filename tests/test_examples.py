@@ -46,10 +46,10 @@ def test_the_quickstart_from_python_grows_a_branch_and_prints_it(
 
     monkeypatch.setattr(ramify, "plan", up_to_a_quarter)  # the whole of it takes minutes
     main = find(str(EXAMPLES / "01_quickstart.py:main"))
-    main(budget=81_920, corpus_bytes=1_000_000, lab=str(tmp_path / "lab"))
+    main(budget=163_840, corpus_bytes=1_000_000, lab=str(tmp_path / "lab"))
     said = capsys.readouterr().out
-    assert "the tree trains 20,480 tokens" in said
-    assert "cool-quarter      20,480 tokens   loss" in said
+    assert "the tree trains 40,960 tokens" in said
+    assert "cool-quarter      40,960 tokens   loss" in said
     probed = [row["bits_per_byte"] for row in ramify.open(tmp_path / "lab").points()]
     assert {"code", "prose", "math"} in [{*domains} for domains in probed if domains]
 
