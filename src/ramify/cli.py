@@ -72,7 +72,8 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         full = "; free some space, then type the same command again" if error.errno == 28 else ""
-        _fail(f"{error.strerror or error}: {error.filename}{full}", 1)
+        where = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}{full}", 1)
     except KeyboardInterrupt:
         _fail("stopped; type the same command to go on", 130)
 

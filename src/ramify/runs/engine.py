@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ramify.ground import artifact, files
-from ramify.ground.errors import Busy, Failed, RamifyError, Stopped
+from ramify.ground.errors import BadInput, Busy, Failed, RamifyError, Stopped
 from ramify.ground.step import Ref, Step
 from ramify.runs import job as jobs
 from ramify.runs.job import Given, Job
@@ -69,8 +69,13 @@ class Engine:
         """Make all that the plan wants and that is not there; raises the first error once all ended.
 
         A step that fails holds back only what needs it. KeyboardInterrupt and SIGTERM stop every
-        worker, which saves what it has, and raise Stopped.
+        worker, which saves what it has, and raise Stopped. BadInput for a `parallel` unknown.
         """
+        if self.parallel not in ("ddp", "fsdp") or self.processes < 1:
+            raise BadInput(
+                f"{self.processes} processes with parallel={self.parallel!r}",
+                hint="give 1 or more, and ddp or fsdp",
+            )
         self.lab.create()
         with _sigterm_is_interrupt(), _jobs_folder(self.lab) as folder:
             _tidy(plan, self.lab)

@@ -19,6 +19,8 @@ def documents(
     lab: Lab, name: str, *, kept: bool, why: str | None, count: int, seed: int
 ) -> Iterator[str]:
     """Yield random documents of a corpus, kept or dropped, as a person reads them."""
+    if count < 1:
+        raise BadInput(f"{count} documents of {name}", hint="ask for 1 or more")
     place = lab.place(name)
     found = sample(place.folder, kept=kept, why=why, count=count, seed=seed)
     if not found:

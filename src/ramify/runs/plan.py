@@ -333,7 +333,12 @@ def _points(
 ) -> tuple[int, ...]:
     """Return the points wanted, and of `every` point of the recipe those passed on the way there."""
     if until is not None and max(wanted) > until:
-        whole = max(until // line.step_tokens, 1) * line.step_tokens
+        whole = until // line.step_tokens * line.step_tokens
+        if whole <= line.begins_at:
+            raise BadInput(
+                f"{line.run.name} has no step that ends by {until} tokens",
+                hint=f"give {line.begins_at + line.step_tokens} or more",
+            )
         wanted = (*(p for p in wanted if p <= until), whole)
     passed = {p for p in every if done_to < p < max(wanted)}
     return tuple(sorted(passed.union(wanted)))
