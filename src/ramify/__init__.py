@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ramify.optim.config import AdamW, Windows
     from ramify.optim.schedule import Constant
     from ramify.release.steps import Complete, Export
+    from ramify.runs.grid import Grid, Size, Sweep
     from ramify.runs.lab import Lab
     from ramify.runs.plan import Plan
     from ramify.runs.recipe import Recipe
@@ -37,6 +38,7 @@ _HOMES = {
     "ramify.optim.config": ("AdamW", "Windows"),
     "ramify.optim.schedule": ("Constant",),
     "ramify.release.steps": ("Complete", "Export"),
+    "ramify.runs.grid": ("Grid", "Size", "Sweep"),
     "ramify.runs.lab": ("Lab",),
     "ramify.runs.recipe": ("Recipe",),
     "ramify.tokens.mixture": ("Stage",),
@@ -51,6 +53,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "Numerics", "Probe",
+    "Grid", "Size", "Sweep",
     "Evaluate", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip
 
