@@ -13,9 +13,11 @@ from ramify import Corpus, Files, Grid, Read, Recipe, Ref, Size, Stage, Sweep, T
 from ramify.evals.steps import Evaluate
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
-from ramify.model.config import ModelConfig
+from ramify.model.config import ModelConfig, preset
 from ramify.optim.config import Windows
 from ramify.runs.grid import label
+from ramify.runs.lab import Lab
+from ramify.runs.plan import plan
 from ramify.runs.recipe import Prints
 from ramify.train.steps import Average, Cooldown, Cosine, Trunk
 
@@ -190,3 +192,42 @@ def test_a_sweep_refuses_a_rate_twice_and_no_budget() -> None:
     for fields in ({"peaks": (1e-2, 0.01)}, {"peaks": (1e-2,), "budgets": ()}):
         with pytest.raises((BadInput, ValidationError), match="give"):
             Sweep(**{"model": NANO, **COMMON, **fields})
+
+
+# what it costs
+
+
+def test_the_chinchilla_suite_costs_42_1_percent_of_its_cosine_runs() -> None:
+    """Hägele et al., section 5: ratios 10/15/20/25, 10% cooldowns, batches of 0.5M; 2.36/5.59e23."""
+    sizes = {}
+    for name in ("h33M", "135M", "360M", "1.7B"):
+        model = preset(name)
+        unit = round(model.parameters * 5 / (512 * 1024))  # so that every budget is whole steps
+        budgets = tuple(n * unit * 512 * 1024 for n in (2, 3, 4, 5))
+        sizes[name.lower()] = Size(model=model, budgets=budgets)
+    suite = Grid(
+        sizes=sizes,
+        peak=1e-3,
+        cooldowns=((0.1, "sqrt"),),
+        cosine=True,
+        evaluate=False,
+        **{**COMMON, "seq_len": 1024, "rows": 512, "warmup": 0, "budgets": ()},
+    )
+    found = plan(recipe(suite), Lab("nowhere"))
+    for cost in (found.tokens, found.six_nd, found.flops):
+        assert cost.tree / cost.one_by_one == pytest.approx(0.421, abs=1e-3)
+        assert cost.controls == pytest.approx(cost.one_by_one)
+
+
+def test_two_descents_to_one_budget_are_one_answer_to_a_cosine_run() -> None:
+    both = grid(sizes={"S": NANO}, cooldowns=((0.2, "sqrt"), (0.2, "linear")), cosine=True)
+    found = plan(recipe(both), Lab("nowhere"))
+    assert found.tokens.one_by_one == found.tokens.controls == (10 + 20) * STEP
+    assert found.tokens.tree == (16 + 2 * (2 + 4)) * STEP
+
+
+def test_a_grid_of_many_runs_tells_in_one_line_what_was_rounded() -> None:
+    found = plan(
+        recipe(grid(budgets=(1000 * STEP + 1, 2000 * STEP + 1), seeds=(0, 1))), Lab("nowhere")
+    )
+    assert found.warnings == ("8 runs end on whole steps, at most 0.00% from what was asked",)

@@ -229,22 +229,24 @@ def spent(summary: Summary) -> Markup:
     if summary.spent.answers:
         name = f"the same {summary.spent.answers} answers one by one, by cosine"
         amounts.append((name, summary.spent.one_by_one, "one"))
-    most = Amount(*(max(getattr(a, key) for _, a, _ in amounts) for key in ("tokens", "flops", "seconds")))  # fmt: skip
+    most = Amount(*(max(getattr(a, key) for _, a, _ in amounts) for key in ("tokens", "flops", "seconds", "six_nd")))  # fmt: skip
     rows = [
         row_of(
             name,
             _bar(amount.tokens, most.tokens, show_count(amount.tokens), look),
             _bar(amount.flops, most.flops, show_flops(amount.flops), look),
+            show_flops(amount.six_nd),
             _bar(amount.seconds, most.seconds, ("about " if look == "one" else "") + show_seconds(amount.seconds), look),
             numbers=9,
         )
         for name, amount, look in amounts
     ]  # fmt: skip
     caption = (
-        "Spent on training, replays included. FLOPs are counted per matrix product. One by one was not "
+        "Spent on training, replays included. FLOPs are counted per matrix product, the embedding and "
+        "attention's softmax as the papers count them; 6ND is the rule of thumb. One by one was not "
         "run: its tokens are the budgets added up, its time those FLOPs at the tree's own speed."
     )
-    return table(caption, ["", "tokens", "FLOPs", "time of one worker"], rows, numbers=9)
+    return table(caption, ["", "tokens", "FLOPs", "6ND", "time of one worker"], rows, numbers=9)
 
 
 def _bar(value: float, most: float, told: str, look: str) -> Markup:

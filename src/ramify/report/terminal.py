@@ -232,7 +232,7 @@ def told_of(row: Row) -> str:
 def _spent(summary: Summary) -> RenderableType:
     spent = summary.spent
     table = _table()
-    for heading in ("spent", "tokens", "FLOPs", "time"):
+    for heading in ("spent", "tokens", "FLOPs", "6ND", "time"):
         table.add_column(heading, justify="left" if heading == "spent" else "right", no_wrap=True)
     _amount_row(table, "the tree: trunk and branches", spent.tree)
     if spent.controls.tokens:
@@ -251,6 +251,7 @@ def _amount_row(table: Table, name: str, amount: Amount, *, about: bool = False)
         name,
         show_count(amount.tokens),
         show_flops(amount.flops),
+        show_flops(amount.six_nd),
         f"about {time}" if about else time,
     )
 
@@ -336,19 +337,16 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
 def _plan_spent(plan: Plan) -> RenderableType:
     table = _table()
     table.add_column("the whole of it", no_wrap=True)
-    for heading in ("tokens", "FLOPs", "time"):
+    for heading in ("tokens", "FLOPs", "6ND", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = (
-        ("the tree: trunk and branches", plan.tokens.tree, plan.flops.tree),
-        ("controls: cosine", plan.tokens.controls, plan.flops.controls),
-        ("the same answers one by one", plan.tokens.one_by_one, plan.flops.one_by_one),
-    )
-    for name, tokens, flops in rows:
+    names = ("the tree: trunk and branches", "controls: cosine", "the same answers one by one")
+    amounts = zip(*(c.json().values() for c in (plan.tokens, plan.flops, plan.six_nd)), strict=True)
+    for name, (tokens, flops, six_nd) in zip(names, amounts, strict=True):
         if tokens:
-            table.add_row(
-                name, show_count(tokens), show_flops(flops), show_seconds(plan.seconds(flops))
-            )
+            cells = (show_count(tokens), show_flops(flops), show_flops(six_nd))
+            table.add_row(name, *cells, show_seconds(plan.seconds(flops)))
     if not plan.flops.one_by_one or not plan.flops.tree:
         return table
-    ratio = plan.flops.one_by_one / plan.flops.tree
-    return Group(table, Text(f"one by one with cosine costs {ratio:.2f}× the tree"))
+    share, rough = (c.tree / c.one_by_one for c in (plan.flops, plan.six_nd))
+    words = f"one by one with cosine costs {1 / share:.2f}× the tree"
+    return Group(table, Text(f"{words}: the tree is {share:.1%} of it ({rough:.1%} by 6ND)"))
