@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
+from ramify.runs.engine import side_by_side, visible_gpus
+from ramify.runs.order import makespan
 from ramify.runs.plan import Item, Plan
 from ramify.train.steps import Cooldown, Run
 
@@ -318,6 +321,7 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
             f"{show_count(told['tokens'])} tokens",
             f"{show_flops(told['flops'])} FLOPs",
             f"{show_seconds(told['seconds'])} of one worker",
+            *_at_once(plan),
             f"{show_bytes(told['disk_bytes'])} of disk",
         ]
         if told["replay_tokens"]:
@@ -332,6 +336,13 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
         yield Text(f"nothing to do: all {len(plan.items)} steps are there", style="bold green")
     yield Text()
     yield _plan_spent(plan)
+
+
+def _at_once(plan: Plan) -> Iterator[str]:
+    """Yield how long it takes here, where several steps are made at once."""
+    many = side_by_side(plan, len(os.sched_getaffinity(0)), visible_gpus())
+    if many > 1:
+        yield f"{show_seconds(plan.seconds(makespan(plan, many)))} with {many} at once"
 
 
 def _plan_spent(plan: Plan) -> RenderableType:

@@ -74,6 +74,11 @@ class Plan:
         return tuple(item for item in self.items if item.state != "done")
 
     @cached_property
+    def missing(self) -> Mapping[str, Item]:
+        """The items to do by name."""
+        return {item.name: item for item in self.to_do}
+
+    @cached_property
     def tokens(self) -> Cost:
         """Tokens trained: the trunk and the branches that answer a budget, the cosine runs, and the rest."""
         return self._cost(by_tokens)
