@@ -358,7 +358,9 @@ def steps(summary: Summary) -> Markup:
         row_of(
             row.name,
             row.kind,
-            row.state,
+            row.state
+            if row.diverged_at_tokens is None
+            else f"diverged at {row.diverged_at_tokens:,} tokens",
             tag("span", ", ".join(dict.fromkeys(row.inputs.values())), class_="why"),
             show_seconds(row.seconds) if row.seconds else "",
             show_seconds(row.cpu_seconds) if row.cpu_seconds else "",

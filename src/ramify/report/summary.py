@@ -48,6 +48,7 @@ class Row:
     tokens: int = 0  # trained by this step itself
     replayed_tokens: int = 0
     skipped_steps: int = 0
+    diverged_at_tokens: int | None = None  # where it blew up, as it was asked for
     flops: float = 0.0
     parameters: int | None = None
     peak_rate: float | None = None
@@ -231,6 +232,7 @@ def _run_row(run: RunFolder, judged: Judged) -> Row:
         tokens=run.tokens,
         replayed_tokens=run.replayed,
         skipped_steps=len(run.series.skipped),
+        diverged_at_tokens=run.diverged_at,
         flops=run.flops(run.tokens),
         parameters=run.line.root.model.parameters,
         peak_rate=schedule["peak"],

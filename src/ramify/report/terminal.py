@@ -29,7 +29,9 @@ DECAY_STYLES = {
 }
 DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
 BESIDE = ("average", "evaluate")  # shown in the tree itself
-STATE_STYLES = {"done": "green", "partial": "yellow", "wanted": "dim"}
+STATE_STYLES = {
+    "done": "green", "partial": "yellow", "wanted": "dim", "diverged": "bold red", "held": "red",
+}  # fmt: skip
 
 
 def tree(summary: Summary) -> RenderableType:
@@ -155,6 +157,8 @@ def _name(row: Row, guide: str) -> Text:
 
 
 def _reached(row: Row) -> Text:
+    if row.diverged_at_tokens is not None:
+        return Text(f"diverged at {show_count(row.diverged_at_tokens)}", style="bold red")
     if row.state == "done" or row.wanted_tokens is None:
         return Text(show_count(row.ends_at_tokens) if row.ends_at_tokens else "")
     reached = row.told_tokens or row.ends_at_tokens or 0
@@ -332,8 +336,10 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
         how = "measured in this lab" if plan.measured else "given or assumed, not measured"
         speed = show_flops(plan.flops_per_second)
         yield Text(f"at {speed} FLOPs a second, {how}; training only", style="dim")
-    else:
+    elif all(item.state == "done" for item in plan.items):
         yield Text(f"nothing to do: all {len(plan.items)} steps are there", style="bold green")
+    else:
+        yield Text("nothing can be done: what is not there diverged, or needs what did")
     yield Text()
     yield _plan_spent(plan)
 

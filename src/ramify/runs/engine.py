@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from ramify.evals.steps import Evaluate
 from ramify.ground import artifact, files
-from ramify.ground.errors import BadInput, Busy, Failed, RamifyError, Stopped
+from ramify.ground.errors import BadInput, Busy, Diverged, Failed, RamifyError, Stopped
 from ramify.ground.step import Ref, Step
 from ramify.release.steps import Complete, Export
 from ramify.runs import job as jobs
@@ -95,8 +95,10 @@ class Engine:
             except BaseException:
                 crew.stop()
                 raise
-        if crew.errors:
-            raise crew.errors[0]
+        if (
+            crew.errors
+        ):  # a run that blew up is kept out from now on: what else went wrong is told first
+            raise min(crew.errors, key=lambda error: isinstance(error, Diverged))
 
 
 def visible_gpus() -> tuple[str, ...]:

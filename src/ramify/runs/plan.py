@@ -18,6 +18,7 @@ from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
 from ramify.ground.journal import read as read_journal
 from ramify.ground.step import Step
 from ramify.model.config import ModelConfig
+from ramify.runs.diverged import keep_out
 from ramify.runs.lab import Lab
 from ramify.runs.price import Cost, Measure, by_product, by_six_nd, by_tokens, cost
 from ramify.runs.recipe import Prints, Recipe, folders_above
@@ -26,7 +27,10 @@ from ramify.train import places
 from ramify.train.line import Line
 from ramify.train.steps import Average, Cooldown, Root, Run
 
-StepState = Literal["done", "partial", "wanted"]
+StepState = Literal[
+    "done", "partial", "wanted", "diverged", "held"
+]  # held: needs one that diverged
+NOT_TO_DO = ("done", "diverged", "held")
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
 ASSUMED_FLOPS = 1e11  # a second of one CPU core, where nothing was measured yet
 ROUNDED_TOLD = 3  # runs whose rounding is told one by one
@@ -70,8 +74,8 @@ class Plan:
 
     @cached_property
     def to_do(self) -> tuple[Item, ...]:
-        """The items that are not done."""
-        return tuple(item for item in self.items if item.state != "done")
+        """The items that are not done and can be."""
+        return tuple(item for item in self.items if item.state not in NOT_TO_DO)
 
     @cached_property
     def missing(self) -> Mapping[str, Item]:
@@ -176,6 +180,7 @@ def plan(
         for step in recipe.ordered
         if step.name in names
     )
+    items = keep_out(recipe, prints, lab, items)
     return Plan(
         recipe=recipe,
         prints=prints,
