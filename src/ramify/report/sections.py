@@ -338,10 +338,11 @@ def _tokens_read(summary: Summary) -> dict[str, float]:
     """Return, by tokenized step, the tokens that the line which read most of it has read."""
     most: dict[str, float] = {}
     for run in summary.runs.values():
-        end = run.end or 0
+        if (end := run.end) is None:
+            continue  # no point of it is there yet
         given = [run.line.root.sources, *(branch.sources for branch in run.line.branches)]
         refs = {source: ref.name for sources in given for source, ref in sources.items()}
-        stages = run.line.stages(end) if end else []
+        stages = run.line.stages(end)
         read: dict[str, float] = {}
         for (at, mixture), until in zip(stages, [*(at for at, _ in stages[1:]), end], strict=True):
             for source, share in mixture.items():
