@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ramify.curate.steps import Dedup, Files, PythonInstallation, Read
-    from ramify.evals.steps import Evaluate
+    from ramify.evals.steps import Cooled, Evaluate, Forecast
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
     from ramify.model.config import ModelConfig, preset
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ramify.curate.steps": ("Dedup", "Files", "PythonInstallation", "Read"),
-    "ramify.evals.steps": ("Evaluate",),
+    "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
     "ramify.model.config": ("ModelConfig", "preset"),
@@ -54,7 +54,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "ModelConfig", "preset", "AdamW", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "Numerics", "Probe",
     "Grid", "Size", "Sweep",
-    "Evaluate", "Export", "Complete", "Lab", "open", "plan", "run",
+    "Evaluate", "Cooled", "Forecast", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip
 
 

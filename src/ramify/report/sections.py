@@ -7,6 +7,7 @@ from typing import Any
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_seconds
 from ramify.report.compare import BUDGET, MEAN, Pair
+from ramify.report.forecasts import Forecasted, in_words, track
 from ramify.report.markup import Child, Markup, join, tag
 from ramify.report.summary import Amount, Evaluation, Row, Summary, error_of_mean
 from ramify.train.documents import Difference
@@ -254,6 +255,41 @@ def _bar(value: float, most: float, told: str, look: str) -> Markup:
     bar = tag("rect", x=0, y=1, width=max(width, 1.0), height=12, class_=f"bar {look}")
     drawn = tag("svg", bar, width=152, height=14, viewBox="0 0 152 14", aria_hidden="true")
     return tag("span", drawn, tag("span", told, class_="told"), class_="barred")
+
+
+def forecasts(summary: Summary) -> Markup | None:
+    """Return the running record of forecasts, each beside what was seen."""
+    if not summary.forecasts:
+        return None
+    rows = [
+        row_of(
+            one.name,
+            show_count(one.leaves_at),
+            show_count(one.ends_at),
+            f"{one.method}, {one.learned_from} seen",
+            f"{one.bits_per_byte:.3f}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            "" if one.seen is None else f"{one.seen:.3f}",
+            "" if one.error is None else f"{one.error:+.3f}".replace("-", "−"),
+            _inside(one),
+        )
+        for one in summary.forecasts
+    ]
+    record = track(summary.forecasts)
+    caption = (
+        "What a cooldown was foretold to end at, in mean bits per byte, from its trunk alone and before it "
+        "was run; then what it was seen to end at, and the error. Method: what the drop was told by, and "
+        "from how many cooldowns that were run. "
+    )
+    head = ["forecast", "leaves", "ends", "by", "foretold", "interval", "seen", "error", ""]
+    return table([caption, in_words(record) if record else ""], head, rows, words=1)
+
+
+def _inside(one: Forecasted) -> Child:
+    if one.is_inside is None:
+        return "not run yet"
+    words = "inside" if one.is_inside else "outside"
+    return f"{words}, made after it" if one.made_before is False else words
 
 
 def completions(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup | None:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ramify.ground.artifact import ASKED, Record, partial
+from ramify.report.forecasts import Forecasted, forecasts
 from ramify.report.tree import RunFolder, others_of, runs_of
 from ramify.runs.lab import Lab, Place, read_json
 from ramify.scaling.flops import forward_flops, six_nd
@@ -141,6 +142,11 @@ class Summary:
     records: Mapping[str, Record]  # of finished steps that are no runs
 
     @cached_property
+    def forecasts(self) -> tuple[Forecasted, ...]:
+        """Every forecast, scored where its cooldown was run and evaluated."""
+        return forecasts(self.records, self.runs, self.evaluations)
+
+    @cached_property
     def by_name(self) -> Mapping[str, Row]:
         """The rows by name."""
         return {row.name: row for row in self.rows}
@@ -168,6 +174,7 @@ class Summary:
         return {
             "steps": [asdict(row) for row in self.rows],
             "spent": {**asdict(self.spent), "ratio": self.spent.ratio},
+            "forecasts": [one.json() for one in self.forecasts],
         }
 
 
@@ -196,7 +203,7 @@ def summary(lab: Lab) -> Summary:
 
 def _rank(row: Row) -> int:
     data = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
-    order = (*data, "run", "average", "evaluate")
+    order = (*data, "run", "average", "evaluate", "forecast")
     kind = "run" if row.is_run else row.kind
     return order.index(kind) if kind in order else len(order)
 

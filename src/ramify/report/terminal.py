@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
+from ramify.report.forecasts import Forecasted, in_words, track
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
 from ramify.runs.engine import side_by_side, visible_gpus
 from ramify.runs.order import makespan
@@ -28,7 +29,7 @@ DECAY_STYLES = {
     "": "",
 }
 DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
-BESIDE = ("average", "evaluate")  # shown in the tree itself
+BESIDE = ("average", "evaluate", "forecast")  # shown in the tree itself, or in a table of their own
 STATE_STYLES = {
     "done": "green", "partial": "yellow", "wanted": "dim", "diverged": "bold red", "held": "red",
 }  # fmt: skip
@@ -70,6 +71,9 @@ class _Tree:
             yield from _mixture_lines(self.summary)
         if any((row.bits_from or "").startswith("probe") for row, _ in branches):
             yield Text("~ the last probe, on fewer documents than an evaluation reads", style="dim")
+        if self.summary.forecasts:
+            yield Text()
+            yield _forecasts(self.summary.forecasts)
         if after:
             yield Text()
             yield _lines(after)
@@ -196,6 +200,32 @@ def _mixture_lines(summary: Summary) -> Iterator[Text]:
         for at, mixture in stages:
             text.append(f"\n  from {show_count(at):>7}  ", style="dim").append(_mixture(mixture))
         yield text
+
+
+def _forecasts(found: Sequence[Forecasted]) -> RenderableType:
+    """Return the running record of forecasts, in mean bits per byte."""
+    table = _table()
+    table.add_column("forecast", no_wrap=True)
+    for heading in ("ends", "foretold", "interval", "seen", "error"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for one in found:
+        seen = one.seen is not None
+        inside = Text("inside", style="green") if one.is_inside else Text("outside", style="red")
+        note = inside if seen else Text("not run yet", style="dim")
+        if one.made_before is False:
+            note = note.append(", made after it", style="dim")
+        table.add_row(
+            one.name,
+            show_count(one.ends_at),
+            f"{one.bits_per_byte:.3f}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            _number(one.seen, 3),
+            f"{one.error:+.3f}" if one.error is not None else "",
+            note,
+        )
+    record = track(found)
+    return Group(table, Text(f"forecasts: {in_words(record)}")) if record else table
 
 
 def _lines(rows: Sequence[Row]) -> Table:

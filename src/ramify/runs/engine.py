@@ -30,7 +30,7 @@ from ramify.release.steps import Complete, Export
 from ramify.runs import job as jobs
 from ramify.runs.job import Given, Job
 from ramify.runs.lab import JOBS, Lab
-from ramify.runs.order import paths
+from ramify.runs.order import foretold, paths
 from ramify.runs.plan import Item, Plan
 from ramify.runs.recipe import Recipe
 from ramify.train import places
@@ -173,7 +173,7 @@ class _Crew:
     ) -> None:
         self.engine, self.plan, self.watcher, self.lab = engine, plan, watcher, engine.lab
         self.jobs = jobs or engine.lab.folder / JOBS
-        first = paths(plan)
+        first, self.foretold = paths(plan), foretold(plan)
         self.pending = sorted(plan.to_do, key=lambda item: -first[item.name])
         self.working: dict[str, _Worker] = {}
         self.failed: set[str] = set()
@@ -227,7 +227,14 @@ class _Crew:
         return min(many, len(self.engine.gpus)) if isinstance(item.step, ON_GPU) else 0
 
     def _is_ready(self, item: Item) -> bool:
+        forecasts = self.foretold.get(item.name, ())
+        if forecasts and any(other.name in forecasts for other in self._unmade()):
+            return False  # it is foretold before it is run
         return all(map(self._is_there, input_refs(self.plan.recipe, item.step).values()))
+
+    def _unmade(self) -> Iterator[Item]:
+        yield from self.pending
+        yield from (worker.item for worker in self.working.values())
 
     def _is_there(self, ref: Ref) -> bool:
         return (folder_of(self.lab, self.plan.recipe, ref) / artifact.RECORD).exists()

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ramify.evals.steps import Evaluate
+from ramify.evals.steps import Cooled, Evaluate, Forecast
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step, check_name
 from ramify.ground.units import Tokens, parse_count, show_count
@@ -24,6 +24,9 @@ from ramify.optim.config import AdamW, Windows
 from ramify.optim.schedule import Constant
 from ramify.tokens.mixture import Stage
 from ramify.train.steps import Average, Cooldown, Cosine, Numerics, Probe, Trunk
+
+Learned = dict[str, list[Cooled]]
+"""By the shape of a descent, the cooldowns that a forecast may learn from."""
 
 COSINE_OVER_CONSTANT = 2.0  # Hägele et al., Fig. 3: the best constant rate is half the best maximum
 
@@ -70,6 +73,7 @@ class _Family(BaseModel):
     averages: tuple[int, ...] = ()  # so many last windows, averaged where each branch leaves
     evaluate: bool = True  # each end point
     evaluate_left: bool = False  # the trunk too, wherever a branch leaves it
+    forecast: bool = False  # what each branch will end at, told before it is run
     held_out: Tokens | None = None  # of each source, read by an evaluation; None: all
     mask_documents: bool = False
     log_every: int = 1
@@ -84,6 +88,10 @@ class _Family(BaseModel):
                 raise BadInput(
                     f"{self.name} has {what}={given}", hint="give at least one, and each once"
                 )
+        if self.forecast and not self.evaluate:
+            raise BadInput(
+                f"{self.name} forecasts, and evaluates nothing", hint="leave out evaluate="
+            )
         for fraction, shape in self.cooldowns:
             self._descent(shape)
             if not 0 < fraction < 1:
@@ -101,8 +109,8 @@ class _Family(BaseModel):
     def _descent(self, shape: str) -> schedule.Cooldown:
         return schedule.Cooldown.model_validate({"shape": shape})
 
-    def _lines(self, home: str, size: Size, seed: int) -> Iterator[Step]:
-        """Yield the steps of one size and seed: trunk, branches, cosine runs, averages, evaluations."""
+    def _lines(self, home: str, size: Size, seed: int, learned: Learned) -> Iterator[Step]:
+        """Yield the steps of one size and seed; `learned` is what its forecasts learn from, and grows."""
         assert size.peak is not None
         trunk = self._trunk(home, size, seed)
         budgets = [(label(tokens), tokens) for tokens in size.budgets or self.budgets]
@@ -122,7 +130,35 @@ class _Family(BaseModel):
         yield from cosines
         means = [self._mean(trunk, at, last) for at in left for last in self.averages]
         yield from means
-        yield from self._evaluations(home, trunk, [*cools, *cosines], means, left)
+        evaluations = list(self._evaluations(home, trunk, [*cools, *cosines], means, left))
+        yield from evaluations
+        if self.forecast:
+            by_model = {evaluation.model: evaluation.name for evaluation in evaluations}
+            yield from self._forecasts(home, cools, by_model, learned)
+
+    def _forecasts(
+        self, home: str, cools: Sequence[Cooldown], by_model: dict[Ref, str], learned: Learned
+    ) -> Iterator[Forecast]:
+        for cool in sorted(cools, key=lambda run: (run.tokens, run.leaves_at)):
+            before = learned.setdefault(cool.descent.shape, [])
+            mean = None
+            if self.averages:
+                name = f"{home}/mean{self.averages[0]}-{label(cool.leaves_at)}"
+                mean = Ref(name=by_model[Ref(name=name)])
+            left = Ref(name=by_model[cool.parent])
+            what = cool.name.removeprefix(f"{home}/cool-")
+            yield Forecast(
+                # how many it learned from is in its name: a grid that grows makes a new forecast
+                name=f"{home}/forecast-{what}-from{len(before)}",
+                trunk=cool.parent,
+                ends_at=cool.tokens,
+                shape=cool.descent.shape,
+                left=left,
+                averaged=mean,
+                learned=tuple(before),
+            )
+            end = Ref(name=by_model[Ref(name=cool.name, at=cool.tokens)])
+            before.append(Cooled(trunk=cool.parent, left=left, averaged=mean, ended=end))
 
     def _trunk(self, home: str, size: Size, seed: int) -> Trunk:
         model = size.model if self.vocab is None else size.model.with_vocab(self.vocab)
@@ -181,7 +217,7 @@ class _Family(BaseModel):
         if self.evaluate:
             points |= {run.name: Ref(name=run.name, at=run.tokens) for run in ends}
             points |= {mean.name: Ref(name=mean.name) for mean in means}
-        if self.evaluate_left:
+        if self.evaluate_left or self.forecast:
             points |= {f"{trunk.name}-{label(at)}": trunk.point(at) for at in left}
         for name, model in points.items():
             yield Evaluate(
@@ -219,11 +255,14 @@ class Grid(_Family):
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps of the grid, to be put into a recipe: `steps=(*data, *grid.steps())`."""
-        return tuple(
-            step
-            for (name, size), seed in product(self.sizes.items(), self.seeds)
-            for step in self._lines(f"{self.name}/{name}/s{seed}", self._filled(size), seed)
-        )
+        smallest_first = sorted(self.sizes.items(), key=lambda size: size[1].model.parameters)
+        made: dict[tuple[str, int], tuple[Step, ...]] = {}
+        for seed in self.seeds:
+            learned: Learned = {}
+            for name, size in smallest_first:
+                home = f"{self.name}/{name}/s{seed}"
+                made[name, seed] = tuple(self._lines(home, self._filled(size), seed, learned))
+        return tuple(step for key in product(self.sizes, self.seeds) for step in made[key])
 
     def _filled(self, size: Size) -> Size:
         return size if size.peak is not None else size.model_copy(update={"peak": self.peak})
@@ -257,7 +296,10 @@ class Sweep(_Family):
             step
             for peak, seed in product(self.peaks, self.seeds)
             for step in self._lines(
-                f"{self.name}/lr{rate_label(peak)}/s{seed}", Size(model=self.model, peak=peak), seed
+                f"{self.name}/lr{rate_label(peak)}/s{seed}",
+                Size(model=self.model, peak=peak),
+                seed,
+                {},
             )
         )
 

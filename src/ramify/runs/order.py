@@ -10,9 +10,12 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
+from ramify.evals.steps import Evaluate, Forecast
+from ramify.ground.errors import BadInput
 from ramify.runs.plan import Item, Plan
-from ramify.train.steps import Run
+from ramify.train.steps import Cooldown, Run
 
 NOTHING = (
     1e6  # FLOPs: so that of steps that cost nothing known, the one that more waits for is first
@@ -31,12 +34,24 @@ def paths(plan: Plan) -> dict[str, float]:
     """Return, for each step to do, the FLOPs of the longest path from its start to the plan's end."""
     behind: dict[str, float] = {}
     waiting: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for item in plan.to_do:
-        for need in _needs(plan, item):
-            waiting[need.of].append((need.after, item.name))
-    for item in reversed(plan.to_do):  # what takes a step in comes after it
-        ends = [after + behind[name] for after, name in waiting[item.name]]
-        behind[item.name] = max([item.flops, *ends], default=0.0) + NOTHING
+    needs = all_needs(plan)
+    for name, each in needs.items():
+        for need in each:
+            waiting[need.of].append((need.after, name))
+    try:
+        order = [
+            *TopologicalSorter(
+                {n: [need.of for need in each] for n, each in needs.items()}
+            ).static_order()
+        ]
+    except CycleError as error:
+        raise BadInput(
+            f"forecasts learn from each other's branches: {' and '.join(error.args[1][1:])}",
+            hint="let one of them learn from fewer",
+        ) from error
+    for name in reversed(order):
+        ends = [after + behind[other] for after, other in waiting[name]]
+        behind[name] = max([plan.missing[name].flops, *ends], default=0.0) + NOTHING
     return behind
 
 
@@ -63,13 +78,12 @@ class _Work:
         self.waiting: dict[str, list[tuple[float, str]]] = defaultdict(list)
         self.ready: list[tuple[float, str]] = []
         self.events: list[tuple[float, str, bool]] = []  # (when, whose, whether a worker is free)
-        for item in plan.to_do:
-            needs = list(_needs(plan, item))
-            self.left[item.name] = len(needs)
+        for name, needs in all_needs(plan).items():
+            self.left[name] = len(needs)
             for need in needs:
-                self.waiting[need.of].append((need.after, item.name))
+                self.waiting[need.of].append((need.after, name))
             if not needs:
-                heapq.heappush(self.ready, (-self.first[item.name], item.name))
+                heapq.heappush(self.ready, (-self.first[name], name))
 
     def goes_on(self) -> bool:
         return bool(self.ready or self.events)
@@ -93,9 +107,49 @@ class _Work:
             heapq.heappush(self.events, (self.now + after, waits, False))
 
 
-def _needs(plan: Plan, item: Item) -> Iterator[_Need]:
+def foretold(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return, for each branch to do, the forecasts to do that foretell it: they are made before it.
+
+    A forecast takes nothing in of its branch, so nothing but this order makes it one. Raises
+    BadInput for one that learns from the very branch that it foretells.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    told = [item.step for item in plan.to_do if isinstance(item.step, Forecast)]
+    if not told:
+        return found
+    for item in plan.to_do:
+        if isinstance(branch := item.step, Cooldown):
+            names = [step.name for step in told if _foretells(step, branch)]
+            for step in told:
+                if step.name in names and _learns_from(plan, step, branch):
+                    raise BadInput(
+                        f"{step.name} learns from {branch.name}, which it foretells",
+                        hint="leave that one out of learned",
+                    )
+            if names:
+                found[item.name] = tuple(names)
+    return found
+
+
+def _foretells(step: Forecast, branch: Cooldown) -> bool:
+    same = (step.trunk, step.ends_at, step.shape)
+    return same == (branch.parent, branch.tokens, branch.descent.shape)
+
+
+def _learns_from(plan: Plan, step: Forecast, branch: Cooldown) -> bool:
+    ends = [plan.recipe.by_name[cooled.ended.name] for cooled in step.learned]
+    return any(isinstance(end, Evaluate) and end.model.name == branch.name for end in ends)
+
+
+def all_needs(plan: Plan) -> dict[str, list[_Need]]:
+    """Return, for each step to do, the steps to do that it waits for."""
+    before = foretold(plan)
+    return {item.name: list(_needs(plan, item, before)) for item in plan.to_do}
+
+
+def _needs(plan: Plan, item: Item, before: Mapping[str, tuple[str, ...]]) -> Iterator[_Need]:
     """Yield what a step to do waits for of other steps to do, once for each of them."""
-    found: dict[str, float] = {}
+    found = dict.fromkeys(before.get(item.name, ()), 0.0)
     by_name: Mapping[str, Item] = plan.missing
     for ref in item.step.refs().values():
         if (other := by_name.get(ref.name)) is None or other.name == item.name:
