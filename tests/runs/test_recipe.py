@@ -241,9 +241,9 @@ OTHER: dict[str, dict[str, Any]] = {
     },
     "forecast": {
         "trunk": Ref(name="trunk", at=9 * STEP), "ends_at": 11 * STEP, "shape": "linear",
-        "left": Ref(name="evaluate"), "averaged": Ref(name="evaluate"), "level": 0.5,
+        "left": Ref(name="average"), "averaged": Ref(name="evaluate"), "level": 0.5,
         "learned": (
-            Cooled(trunk=Ref(name="trunk", at=8 * STEP), left=Ref(name="left"), ended=Ref(name="evaluate")),
+            Cooled(trunk=Ref(name="trunk", at=8 * STEP), left=Ref(name="average"), ended=Ref(name="evaluate")),
         ),
     },
     "export": {
