@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ramify.curate.steps import Dedup, Files, PythonInstallation, Read
-    from ramify.evals.steps import Evaluate
+    from ramify.evals.steps import Cooled, Evaluate, Forecast
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
     from ramify.model.config import ModelConfig, preset
     from ramify.optim.config import AdamW, Windows
     from ramify.optim.schedule import Constant
     from ramify.release.steps import Complete, Export
+    from ramify.runs.grid import Grid, Size, Sweep
     from ramify.runs.lab import Lab
     from ramify.runs.plan import Plan
     from ramify.runs.recipe import Recipe
@@ -30,13 +31,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ramify.curate.steps": ("Dedup", "Files", "PythonInstallation", "Read"),
-    "ramify.evals.steps": ("Evaluate",),
+    "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
     "ramify.model.config": ("ModelConfig", "preset"),
     "ramify.optim.config": ("AdamW", "Windows"),
     "ramify.optim.schedule": ("Constant",),
     "ramify.release.steps": ("Complete", "Export"),
+    "ramify.runs.grid": ("Grid", "Size", "Sweep"),
     "ramify.runs.lab": ("Lab",),
     "ramify.runs.recipe": ("Recipe",),
     "ramify.tokens.mixture": ("Stage",),
@@ -51,7 +53,8 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "Numerics", "Probe",
-    "Evaluate", "Export", "Complete", "Lab", "open", "plan", "run",
+    "Grid", "Size", "Sweep",
+    "Evaluate", "Cooled", "Forecast", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip
 
 

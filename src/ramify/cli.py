@@ -224,6 +224,7 @@ def run_command(
     if dry_run:
         plan_command(spec, lab_dir, settings, only, until)
         return
+    from ramify.ground.errors import Diverged
     from ramify.runs.changes import notes
     from ramify.runs.lab import Lab
     from ramify.runs.progress import watch
@@ -233,14 +234,20 @@ def run_command(
     planned = _plan(recipe, lab, only, until)
     for note in notes(planned, lab):
         print(f"note: {note}")
-    if not planned.to_do:
+    kept_out = any(item.state == "diverged" for item in planned.items)
+    if not planned.to_do and not kept_out:
         print(
             f"{recipe.name}: all {len(planned.items)} steps are done in {lab.folder}; nothing to do"
         )
     else:
         for warning in planned.warnings:
             print(f"note: {warning}")
-        watch(planned, lab, processes=processes, parallel=parallel)
+    try:
+        if planned.to_do:
+            watch(planned, lab, processes=processes, parallel=parallel)
+    except Diverged:  # the rest is made, and the report tells of both
+        _closing(spec, settings, recipe, lab)
+        raise
     _closing(spec, settings, recipe, lab)
 
 

@@ -27,6 +27,7 @@ from ramify import (
     Evaluate,
     Export,
     Files,
+    Forecast,
     ModelConfig,
     PythonInstallation,
     Read,
@@ -75,6 +76,12 @@ def kinds() -> Recipe:
             trunk.cooldown("cooldown", 10 * STEP),
             Average(name="average", run=trunk.point(8 * STEP), windows=windows),
             Evaluate(name="evaluate", model=trunk.point(8 * STEP), corpora=sources, seq_len=16),
+            Forecast(
+                name="forecast",
+                trunk=trunk.point(8 * STEP),
+                ends_at=10 * STEP,
+                left=Ref(name="evaluate"),
+            ),
             Export(
                 name="export",
                 models={"trunk": trunk.point(8 * STEP)},

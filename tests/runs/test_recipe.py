@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ramify import (
     AdamW,
     Constant,
+    Cooled,
     Corpus,
     Evaluate,
     Files,
@@ -238,6 +239,13 @@ OTHER: dict[str, dict[str, Any]] = {
         "model": Ref(name="trunk", at=9 * STEP), "corpora": {"b": Ref(name="a")}, "seq_len": 8,
         "limit_tokens": 100,
     },
+    "forecast": {
+        "trunk": Ref(name="trunk", at=9 * STEP), "ends_at": 11 * STEP, "shape": "linear",
+        "left": Ref(name="average"), "averaged": Ref(name="evaluate"), "level": 0.5,
+        "learned": (
+            Cooled(trunk=Ref(name="trunk", at=8 * STEP), left=Ref(name="average"), ended=Ref(name="evaluate")),
+        ),
+    },
     "export": {
         "models": {"trunk": Ref(name="average")}, "scores": {"trunk": Ref(name="evaluate")},
         "tokenizer": Ref(name="broughttokenizer"), "dtype": "bfloat16",
@@ -441,7 +449,7 @@ def test_settings_are_parsed_as_their_types_say(file: Path) -> None:
         ("{file}:broken", {}, "file.py:broken, line 18: KeyError: 'nothing'"),
         ("{file}:refused", {}, "file.py:refused, line 22: name: 'at' cannot name a step"),
         ("{folder}/none.py", {}, "there is no recipe .*none.py; type: ramify new FOLDER"),
-        ("nope", {}, "no recipe is called 'nope'; use one of quickstart.*, or path.py"),
+        ("nope", {}, "no recipe is called 'nope'; use one of .*quickstart.*, or path.py"),
         ("no.pe", {}, "no recipe is called 'no.pe'"),
         ("", {}, "no recipe is called ''"),
     ],

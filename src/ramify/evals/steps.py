@@ -1,11 +1,11 @@
-"""What is asked of an evaluation; torch-free."""
+"""What is asked of an evaluation, and of a forecast of one; torch-free."""
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step
@@ -39,3 +39,46 @@ class Evaluate(Step):
                     f"{domain!r} cannot name a domain", hint="use letters, digits, '_' and '-'"
                 )
         return corpora
+
+
+class Cooled(BaseModel):
+    """A cooldown that was run, to learn from: the point it left, what was known there, its end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    trunk: Ref  # the point where it left
+    left: Ref  # the evaluation of that point
+    averaged: Ref | None = None  # the evaluation of an average of the trunk's last windows there
+    ended: Ref  # the evaluation of its end
+
+
+class Forecast(Step):
+    """The loss that a cooldown will reach, told from its trunk alone before it is run.
+
+    It would leave `trunk`, a point, and end at `ends_at` tokens. `left` evaluates that point,
+    `averaged` an average of the trunk's last windows there; `learned` are cooldowns of like shape
+    that were run. It never reads the cooldown that it foretells, is made before that one is
+    started, and is scored by it afterwards. See scaling/forecast.py for the method.
+    """
+
+    trunk: Ref
+    ends_at: Tokens
+    shape: str = "sqrt"  # of the descent
+    left: Ref
+    averaged: Ref | None = None
+    learned: tuple[Cooled, ...] = ()
+    level: float = Field(default=0.9, gt=0, lt=1)  # of the interval
+
+    @model_validator(mode="after")
+    def _leaves_before_it_ends(self) -> Self:
+        for point in (self.trunk, *(cooled.trunk for cooled in self.learned)):
+            if point.at is None:
+                raise BadInput(
+                    f"{self.name} takes {point.name}, and not where it was left",
+                    hint=f"give Ref(name={point.name!r}, at=...)",
+                )
+        if self.trunk.at is not None and self.ends_at <= self.trunk.at:
+            raise BadInput(
+                f"{self.name} foretells a cooldown from {self.trunk.at} to {self.ends_at} tokens",
+                hint=f"let it end above {self.trunk.at}",
+            )
+        return self

@@ -88,6 +88,8 @@ def _sections(
         if told.domains:
             yield "bits", "Bits per byte along tokens", _probes(told)
         yield "mixture", "Mixture", _mixture(told)
+        if foretold := sections.forecasts(told):
+            yield "forecasts", "Forecasts", foretold
         yield "spent", "Spent", sections.spent(told)
     if shown := sections.completions(_completions(lab, told)):
         yield "completions", "Completions", shown

@@ -7,6 +7,7 @@ from typing import Any
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_seconds
 from ramify.report.compare import BUDGET, MEAN, Pair
+from ramify.report.forecasts import Forecasted, in_words, track
 from ramify.report.markup import Child, Markup, join, tag
 from ramify.report.summary import Amount, Evaluation, Row, Summary, error_of_mean
 from ramify.train.documents import Difference
@@ -229,22 +230,24 @@ def spent(summary: Summary) -> Markup:
     if summary.spent.answers:
         name = f"the same {summary.spent.answers} answers one by one, by cosine"
         amounts.append((name, summary.spent.one_by_one, "one"))
-    most = Amount(*(max(getattr(a, key) for _, a, _ in amounts) for key in ("tokens", "flops", "seconds")))  # fmt: skip
+    most = Amount(*(max(getattr(a, key) for _, a, _ in amounts) for key in ("tokens", "flops", "seconds", "six_nd")))  # fmt: skip
     rows = [
         row_of(
             name,
             _bar(amount.tokens, most.tokens, show_count(amount.tokens), look),
             _bar(amount.flops, most.flops, show_flops(amount.flops), look),
+            show_flops(amount.six_nd),
             _bar(amount.seconds, most.seconds, ("about " if look == "one" else "") + show_seconds(amount.seconds), look),
             numbers=9,
         )
         for name, amount, look in amounts
     ]  # fmt: skip
     caption = (
-        "Spent on training, replays included. FLOPs are counted per matrix product. One by one was not "
+        "Spent on training, replays included. FLOPs are counted per matrix product, the embedding and "
+        "attention's softmax as the papers count them; 6ND is the rule of thumb. One by one was not "
         "run: its tokens are the budgets added up, its time those FLOPs at the tree's own speed."
     )
-    return table(caption, ["", "tokens", "FLOPs", "time of one worker"], rows, numbers=9)
+    return table(caption, ["", "tokens", "FLOPs", "6ND", "time of one worker"], rows, numbers=9)
 
 
 def _bar(value: float, most: float, told: str, look: str) -> Markup:
@@ -252,6 +255,41 @@ def _bar(value: float, most: float, told: str, look: str) -> Markup:
     bar = tag("rect", x=0, y=1, width=max(width, 1.0), height=12, class_=f"bar {look}")
     drawn = tag("svg", bar, width=152, height=14, viewBox="0 0 152 14", aria_hidden="true")
     return tag("span", drawn, tag("span", told, class_="told"), class_="barred")
+
+
+def forecasts(summary: Summary) -> Markup | None:
+    """Return the running record of forecasts, each beside what was seen."""
+    if not summary.forecasts:
+        return None
+    rows = [
+        row_of(
+            one.name,
+            show_count(one.leaves_at),
+            show_count(one.ends_at),
+            f"{one.method}, {one.learned_from} seen",
+            f"{one.bits_per_byte:.3f}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            "" if one.seen is None else f"{one.seen:.3f}",
+            "" if one.error is None else f"{one.error:+.3f}".replace("-", "−"),
+            _inside(one),
+        )
+        for one in summary.forecasts
+    ]
+    record = track(summary.forecasts)
+    caption = (
+        "What a cooldown was foretold to end at, in mean bits per byte, from its trunk alone and before it "
+        "was run; then what it was seen to end at, and the error. Method: what the drop was told by, and "
+        "from how many cooldowns that were run. "
+    )
+    head = ["forecast", "leaves", "ends", "by", "foretold", "interval", "seen", "error", ""]
+    return table([caption, in_words(record) if record else ""], head, rows, words=1)
+
+
+def _inside(one: Forecasted) -> Child:
+    if one.is_inside is None:
+        return "not run yet"
+    words = "inside" if one.is_inside else "outside"
+    return f"{words}, made after it" if one.made_before is False else words
 
 
 def completions(told: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup | None:
@@ -336,10 +374,11 @@ def _tokens_read(summary: Summary) -> dict[str, float]:
     """Return, by tokenized step, the tokens that the line which read most of it has read."""
     most: dict[str, float] = {}
     for run in summary.runs.values():
-        end = run.end or 0
+        if (end := run.end) is None:
+            continue  # no point of it is there yet
         given = [run.line.root.sources, *(branch.sources for branch in run.line.branches)]
         refs = {source: ref.name for sources in given for source, ref in sources.items()}
-        stages = run.line.stages(end) if end else []
+        stages = run.line.stages(end)
         read: dict[str, float] = {}
         for (at, mixture), until in zip(stages, [*(at for at, _ in stages[1:]), end], strict=True):
             for source, share in mixture.items():
@@ -356,7 +395,9 @@ def steps(summary: Summary) -> Markup:
         row_of(
             row.name,
             row.kind,
-            row.state,
+            row.state
+            if row.diverged_at_tokens is None
+            else f"diverged at {row.diverged_at_tokens:,} tokens",
             tag("span", ", ".join(dict.fromkeys(row.inputs.values())), class_="why"),
             show_seconds(row.seconds) if row.seconds else "",
             show_seconds(row.cpu_seconds) if row.cpu_seconds else "",

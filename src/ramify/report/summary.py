@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ramify.ground.artifact import ASKED, Record, partial
+from ramify.report.forecasts import Forecasted, forecasts
 from ramify.report.tree import RunFolder, others_of, runs_of
 from ramify.runs.lab import Lab, Place, read_json
-from ramify.scaling.flops import forward_flops
+from ramify.scaling.flops import forward_flops, six_nd
 from ramify.train.steps import Cooldown, Cosine
 
 LAST_STEPS = 20  # over which the loss of a point is averaged
@@ -48,6 +49,7 @@ class Row:
     tokens: int = 0  # trained by this step itself
     replayed_tokens: int = 0
     skipped_steps: int = 0
+    diverged_at_tokens: int | None = None  # where it blew up, as it was asked for
     flops: float = 0.0
     parameters: int | None = None
     peak_rate: float | None = None
@@ -106,21 +108,22 @@ def _by_model(evaluations: Iterable[Evaluation]) -> Judged:
 
 @dataclass(frozen=True)
 class Amount:
-    """Tokens, FLOPs counted per matrix product, and seconds of one worker."""
+    """Tokens, FLOPs counted per matrix product, seconds of one worker, and 6ND beside the FLOPs."""
 
     tokens: int = 0
     flops: float = 0.0
     seconds: float = 0.0
+    six_nd: float = 0.0
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent; one_by_one is a cosine run from scratch for the budget of every cooldown."""
+    """What was spent; one_by_one is a cosine run from scratch for each answer of a cooldown."""
 
     tree: Amount
     controls: Amount
     one_by_one: Amount  # its seconds are reckoned at the tree's speed
-    answers: int  # finished cooldowns
+    answers: int  # finished cooldowns, those that differ only in their descent counted once
 
     @property
     def ratio(self) -> float | None:
@@ -137,6 +140,11 @@ class Summary:
     spent: Spent
     runs: Mapping[str, RunFolder]
     records: Mapping[str, Record]  # of finished steps that are no runs
+
+    @cached_property
+    def forecasts(self) -> tuple[Forecasted, ...]:
+        """Every forecast, scored where its cooldown was run and evaluated."""
+        return forecasts(self.records, self.runs, self.evaluations)
 
     @cached_property
     def by_name(self) -> Mapping[str, Row]:
@@ -166,6 +174,7 @@ class Summary:
         return {
             "steps": [asdict(row) for row in self.rows],
             "spent": {**asdict(self.spent), "ratio": self.spent.ratio},
+            "forecasts": [one.json() for one in self.forecasts],
         }
 
 
@@ -194,7 +203,7 @@ def summary(lab: Lab) -> Summary:
 
 def _rank(row: Row) -> int:
     data = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
-    order = (*data, "run", "average", "evaluate")
+    order = (*data, "run", "average", "evaluate", "forecast")
     kind = "run" if row.is_run else row.kind
     return order.index(kind) if kind in order else len(order)
 
@@ -230,6 +239,7 @@ def _run_row(run: RunFolder, judged: Judged) -> Row:
         tokens=run.tokens,
         replayed_tokens=run.replayed,
         skipped_steps=len(run.series.skipped),
+        diverged_at_tokens=run.diverged_at,
         flops=run.flops(run.tokens),
         parameters=run.line.root.model.parameters,
         peak_rate=schedule["peak"],
@@ -368,7 +378,7 @@ def _spent(runs: Mapping[str, RunFolder]) -> Spent:
     tree = [run for run in runs.values() if not isinstance(run.run, Cosine)]
     controls = [run for run in runs.values() if isinstance(run.run, Cosine)]
     cools = [run for run in tree if isinstance(run.run, Cooldown)]
-    answers = [run for run in cools if run.end == run.run.tokens]
+    answers = {run.line.answer: run for run in cools if run.end == run.run.tokens}.values()
     whole = _amount(tree)
     flops = sum(run.flops(run.run.tokens) for run in answers)
     return Spent(
@@ -378,6 +388,7 @@ def _spent(runs: Mapping[str, RunFolder]) -> Spent:
             tokens=sum(run.run.tokens for run in answers),
             flops=flops,
             seconds=flops * whole.seconds / whole.flops if whole.flops else 0.0,
+            six_nd=sum(six_nd(run.line.root.model.parameters, run.run.tokens) for run in answers),
         ),
         answers=len(answers),
     )
@@ -390,6 +401,7 @@ def _amount(runs: Iterable[RunFolder]) -> Amount:
         tokens=sum(tokens for _, tokens in trained),
         flops=sum(run.flops(tokens) for run, tokens in trained),
         seconds=sum(run.cost[0] or run.step_seconds for run, _ in trained),
+        six_nd=sum(six_nd(run.line.root.model.parameters, tokens) for run, tokens in trained),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
+from ramify.report.forecasts import Forecasted, in_words, track
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
+from ramify.runs.engine import side_by_side, visible_gpus
+from ramify.runs.order import makespan
 from ramify.runs.plan import Item, Plan
 from ramify.train.steps import Cooldown, Run
 
@@ -25,8 +29,10 @@ DECAY_STYLES = {
     "": "",
 }
 DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
-BESIDE = ("average", "evaluate")  # shown in the tree itself
-STATE_STYLES = {"done": "green", "partial": "yellow", "wanted": "dim"}
+BESIDE = ("average", "evaluate", "forecast")  # shown in the tree itself, or in a table of their own
+STATE_STYLES = {
+    "done": "green", "partial": "yellow", "wanted": "dim", "diverged": "bold red", "held": "red",
+}  # fmt: skip
 
 
 def tree(summary: Summary) -> RenderableType:
@@ -65,6 +71,9 @@ class _Tree:
             yield from _mixture_lines(self.summary)
         if any((row.bits_from or "").startswith("probe") for row, _ in branches):
             yield Text("~ the last probe, on fewer documents than an evaluation reads", style="dim")
+        if self.summary.forecasts:
+            yield Text()
+            yield _forecasts(self.summary.forecasts)
         if after:
             yield Text()
             yield _lines(after)
@@ -152,6 +161,8 @@ def _name(row: Row, guide: str) -> Text:
 
 
 def _reached(row: Row) -> Text:
+    if row.diverged_at_tokens is not None:
+        return Text(f"diverged at {show_count(row.diverged_at_tokens)}", style="bold red")
     if row.state == "done" or row.wanted_tokens is None:
         return Text(show_count(row.ends_at_tokens) if row.ends_at_tokens else "")
     reached = row.told_tokens or row.ends_at_tokens or 0
@@ -189,6 +200,32 @@ def _mixture_lines(summary: Summary) -> Iterator[Text]:
         for at, mixture in stages:
             text.append(f"\n  from {show_count(at):>7}  ", style="dim").append(_mixture(mixture))
         yield text
+
+
+def _forecasts(found: Sequence[Forecasted]) -> RenderableType:
+    """Return the running record of forecasts, in mean bits per byte."""
+    table = _table()
+    table.add_column("forecast", no_wrap=True)
+    for heading in ("ends", "foretold", "interval", "seen", "error"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for one in found:
+        seen = one.seen is not None
+        inside = Text("inside", style="green") if one.is_inside else Text("outside", style="red")
+        note = inside if seen else Text("not run yet", style="dim")
+        if one.made_before is False:
+            note = note.append(", made after it", style="dim")
+        table.add_row(
+            one.name,
+            show_count(one.ends_at),
+            f"{one.bits_per_byte:.3f}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            _number(one.seen, 3),
+            f"{one.error:+.3f}" if one.error is not None else "",
+            note,
+        )
+    record = track(found)
+    return Group(table, Text(f"forecasts: {in_words(record)}")) if record else table
 
 
 def _lines(rows: Sequence[Row]) -> Table:
@@ -232,7 +269,7 @@ def told_of(row: Row) -> str:
 def _spent(summary: Summary) -> RenderableType:
     spent = summary.spent
     table = _table()
-    for heading in ("spent", "tokens", "FLOPs", "time"):
+    for heading in ("spent", "tokens", "FLOPs", "6ND", "time"):
         table.add_column(heading, justify="left" if heading == "spent" else "right", no_wrap=True)
     _amount_row(table, "the tree: trunk and branches", spent.tree)
     if spent.controls.tokens:
@@ -251,6 +288,7 @@ def _amount_row(table: Table, name: str, amount: Amount, *, about: bool = False)
         name,
         show_count(amount.tokens),
         show_flops(amount.flops),
+        show_flops(amount.six_nd),
         f"about {time}" if about else time,
     )
 
@@ -317,6 +355,7 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
             f"{show_count(told['tokens'])} tokens",
             f"{show_flops(told['flops'])} FLOPs",
             f"{show_seconds(told['seconds'])} of one worker",
+            *_at_once(plan),
             f"{show_bytes(told['disk_bytes'])} of disk",
         ]
         if told["replay_tokens"]:
@@ -327,28 +366,34 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
         how = "measured in this lab" if plan.measured else "given or assumed, not measured"
         speed = show_flops(plan.flops_per_second)
         yield Text(f"at {speed} FLOPs a second, {how}; training only", style="dim")
-    else:
+    elif all(item.state == "done" for item in plan.items):
         yield Text(f"nothing to do: all {len(plan.items)} steps are there", style="bold green")
+    else:
+        yield Text("nothing can be done: what is not there diverged, or needs what did")
     yield Text()
     yield _plan_spent(plan)
+
+
+def _at_once(plan: Plan) -> Iterator[str]:
+    """Yield how long it takes here, where several steps are made at once."""
+    many = side_by_side(plan, len(os.sched_getaffinity(0)), visible_gpus())
+    if many > 1:
+        yield f"{show_seconds(plan.seconds(makespan(plan, many)))} with {many} at once"
 
 
 def _plan_spent(plan: Plan) -> RenderableType:
     table = _table()
     table.add_column("the whole of it", no_wrap=True)
-    for heading in ("tokens", "FLOPs", "time"):
+    for heading in ("tokens", "FLOPs", "6ND", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = (
-        ("the tree: trunk and branches", plan.tokens.tree, plan.flops.tree),
-        ("controls: cosine", plan.tokens.controls, plan.flops.controls),
-        ("the same answers one by one", plan.tokens.one_by_one, plan.flops.one_by_one),
-    )
-    for name, tokens, flops in rows:
+    names = ("the tree: trunk and branches", "controls: cosine", "the same answers one by one")
+    amounts = zip(*(c.json().values() for c in (plan.tokens, plan.flops, plan.six_nd)), strict=True)
+    for name, (tokens, flops, six_nd) in zip(names, amounts, strict=True):
         if tokens:
-            table.add_row(
-                name, show_count(tokens), show_flops(flops), show_seconds(plan.seconds(flops))
-            )
+            cells = (show_count(tokens), show_flops(flops), show_flops(six_nd))
+            table.add_row(name, *cells, show_seconds(plan.seconds(flops)))
     if not plan.flops.one_by_one or not plan.flops.tree:
         return table
-    ratio = plan.flops.one_by_one / plan.flops.tree
-    return Group(table, Text(f"one by one with cosine costs {ratio:.2f}× the tree"))
+    share, rough = (c.tree / c.one_by_one for c in (plan.flops, plan.six_nd))
+    words = f"one by one with cosine costs {1 / share:.2f}× the tree"
+    return Group(table, Text(f"{words}: the tree is {share:.1%} of it ({rough:.1%} by 6ND)"))

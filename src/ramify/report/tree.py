@@ -65,6 +65,13 @@ class RunFolder:
         return self.line.run
 
     @property
+    def diverged_at(self) -> int | None:
+        """The tokens at which it blew up, None if it did not or has gone on since."""
+        told = places.read_diverged(self.folder)
+        at = int(told["tokens"]) if told else None
+        return at if at is not None and at > (self.end or 0) else None
+
+    @property
     def parent(self) -> str | None:
         """The run that it left, None for a root."""
         return self.run.parent.name if isinstance(self.run, Cooldown) else None

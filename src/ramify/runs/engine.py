@@ -1,11 +1,13 @@
 """Where the work is done: here, a process per step, as many at once as the cores allow. Torch-free.
 
 plan ─▶ pending ─▶ ready (inputs there, cores free) ─▶ worker process ─▶ judged by its record
+        longest path first; where there are GPUs, a step that computes has one for itself
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -20,17 +22,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ramify.evals.steps import Evaluate
 from ramify.ground import artifact, files
-from ramify.ground.errors import BadInput, Busy, Failed, RamifyError, Stopped
+from ramify.ground.errors import BadInput, Busy, Diverged, Failed, RamifyError, Stopped
 from ramify.ground.step import Ref, Step
+from ramify.release.steps import Complete, Export
 from ramify.runs import job as jobs
 from ramify.runs.job import Given, Job
 from ramify.runs.lab import JOBS, Lab
+from ramify.runs.order import foretold, paths
 from ramify.runs.plan import Item, Plan
 from ramify.runs.recipe import Recipe
 from ramify.train import places
-from ramify.train.steps import Cooldown, Root, Run
+from ramify.train.steps import Average, Cooldown, Root, Run
 
+ON_GPU = (Run, Average, Evaluate, Export, Complete)  # the steps that compute with a network
 GRACE_SECONDS = 60.0  # to save and leave, after SIGTERM
 # seen to be faster on CPU; glibc and OpenMP read them before a process starts
 ENVIRONMENT = {
@@ -64,6 +70,7 @@ class Engine:
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     processes: int = 1  # per training run, under torchrun
     parallel: str = "ddp"
+    gpus: tuple[str, ...] = field(default_factory=lambda: visible_gpus())
 
     def run(self, plan: Plan, watcher: Watcher) -> None:
         """Make all that the plan wants and that is not there; raises the first error once all ended.
@@ -90,8 +97,27 @@ class Engine:
             except BaseException:
                 crew.stop()
                 raise
-        if crew.errors:
-            raise crew.errors[0]
+        if (
+            crew.errors
+        ):  # a run that blew up is kept out from now on: what else went wrong is told first
+            raise min(crew.errors, key=lambda error: isinstance(error, Diverged))
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the GPUs that a worker could see, as CUDA_VISIBLE_DEVICES names them; torch-free."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        names = (name.strip() for name in told.split(","))
+        return tuple(itertools.takewhile(lambda name: name not in ("", "-1"), names))
+    return tuple(map(str, range(len(list(Path("/dev").glob("nvidia[0-9]*"))))))
+
+
+def side_by_side(plan: Plan, cores: int, gpus: tuple[str, ...] = ()) -> int:
+    """Return how many runs of a plan are made at once: one a GPU, or as many as threads allow."""
+    if gpus:
+        return len(gpus)
+    runs = [item.step for item in plan.to_do if isinstance(item.step, Run)]
+    return max(cores // max((run.numerics.threads or cores for run in runs), default=1), 1)
 
 
 def input_refs(recipe: Recipe, step: Step) -> dict[str, Ref]:
@@ -136,6 +162,7 @@ class _Worker:
     item: Item
     process: subprocess.Popen[str]
     threads: int
+    gpus: tuple[str, ...]
     log_begins: int  # where in its log file what it says begins
     error: RamifyError | None = None
 
@@ -148,7 +175,8 @@ class _Crew:
     ) -> None:
         self.engine, self.plan, self.watcher, self.lab = engine, plan, watcher, engine.lab
         self.jobs = jobs or engine.lab.folder / JOBS
-        self.pending = list(plan.to_do)
+        first, self.foretold = paths(plan), foretold(plan)
+        self.pending = sorted(plan.to_do, key=lambda item: -first[item.name])
         self.working: dict[str, _Worker] = {}
         self.failed: set[str] = set()
         self.errors: list[RamifyError] = []
@@ -158,7 +186,9 @@ class _Crew:
         self.threads = min((self._run_threads(run) for run in runs), default=1)
 
     def _run_threads(self, run: Run) -> int:
-        return min(run.numerics.threads or self.engine.cores, self.engine.cores)
+        cores = self.engine.cores
+        most = max(cores // len(self.engine.gpus), 1) if self.engine.gpus else cores
+        return min(run.numerics.threads or most, cores)
 
     def work(self) -> None:
         """Start what can be started and hear what is told, until nothing is left."""
@@ -171,23 +201,42 @@ class _Crew:
                 self._hear(*self.events.get(timeout=0.2))
 
     def _start_ready(self) -> None:
+        waits_for_gpus = False
         for item in list(self.pending):
-            if not self._is_ready(item):
+            takes = self._gpus(item)
+            if (takes and waits_for_gpus) or not self._is_ready(item):
                 continue
             free = self.engine.cores - sum(worker.threads for worker in self.working.values())
+            held = {gpu for worker in self.working.values() for gpu in worker.gpus}
+            gpus = tuple(gpu for gpu in self.engine.gpus if gpu not in held)
             needs = self._threads(item)
             if needs > free and self.working:
                 return  # nothing after it either, or it would wait for ever
+            if takes > len(gpus):
+                waits_for_gpus = True  # what needs none may go on
+                continue
             self.pending.remove(item)
-            self._start(item, needs)
+            self._start(item, needs, gpus[:takes])
 
     def _threads(self, item: Item) -> int:
         if isinstance(item.step, Run):
             return min(self._run_threads(item.step) * self.engine.processes, self.engine.cores)
         return self.threads
 
+    def _gpus(self, item: Item) -> int:
+        """Return how many GPUs a step has for itself; none where there are none."""
+        many = self.engine.processes if isinstance(item.step, Run) else 1
+        return min(many, len(self.engine.gpus)) if isinstance(item.step, ON_GPU) else 0
+
     def _is_ready(self, item: Item) -> bool:
+        forecasts = self.foretold.get(item.name, ())
+        if forecasts and any(other.name in forecasts for other in self._unmade()):
+            return False  # it is foretold before it is run
         return all(map(self._is_there, input_refs(self.plan.recipe, item.step).values()))
+
+    def _unmade(self) -> Iterator[Item]:
+        yield from self.pending
+        yield from (worker.item for worker in self.working.values())
 
     def _is_there(self, ref: Ref) -> bool:
         return (folder_of(self.lab, self.plan.recipe, ref) / artifact.RECORD).exists()
@@ -199,7 +248,7 @@ class _Crew:
             if not self.errors:
                 self.errors.append(Failed(f"{item.name} waits for {waits}, which nobody makes"))
 
-    def _start(self, item: Item, threads: int) -> None:
+    def _start(self, item: Item, threads: int, gpus: tuple[str, ...]) -> None:
         log = self.lab.log(item.name)
         log.parent.mkdir(exist_ok=True)
         told = self.jobs / f"{log.name.removesuffix('.log')}.json"
@@ -223,13 +272,14 @@ class _Crew:
                 env={
                     **ENVIRONMENT,
                     **os.environ,
+                    **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}),
                     "OMP_NUM_THREADS": str(each),
                     "DAFT_PROGRESS_BAR": "0",
                     jobs.DRIVER: str(os.getpid()),
                 },
                 start_new_session=True,
             )
-        self.working[item.name] = _Worker(item, process, threads, begins)
+        self.working[item.name] = _Worker(item, process, threads, gpus, begins)
         self.watcher.started(item)
         threading.Thread(target=self._read, args=(item.name, process), daemon=True).start()
 

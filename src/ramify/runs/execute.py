@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ramify.curate.steps import Dedup, Read
-from ramify.evals.steps import Evaluate
+from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
 from ramify.ground.errors import Mismatch, Stopped
@@ -32,6 +32,7 @@ MAKERS: dict[type[Step], str] = {
     Cooldown: "ramify.train.make:run_train",
     Average: "ramify.train.make:run_average",
     Evaluate: "ramify.evals.make:run_evaluate",
+    Forecast: "ramify.evals.forecast:run_forecast",
     Export: "ramify.release.make:run_export",
     Complete: "ramify.release.make:run_complete",
 }

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ramify.curate.steps import Dedup, Read
-from ramify.evals.steps import Evaluate
+from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
 from ramify.release.steps import Complete, Export
@@ -29,6 +29,7 @@ KINDS: dict[str, type[Step]] = {
         Cooldown,
         Average,
         Evaluate,
+        Forecast,
         Export,
         Complete,
     )

@@ -179,6 +179,8 @@ class Lab:
             # windows, then points, newest first: what a kill leaves is still refused or still true
             for folder in reversed(parts):
                 artifact.discard(folder)
+            # with a point gone, a run that blew up may be tried again from before it
+            files.remove(place.folder / places.DIVERGED)
             if one is not None or after is not None:
                 return [f"{name}@{tokens}" for tokens in sorted(set(parts.values()))]
             # what a run is known by first, so that nobody takes the rest for it

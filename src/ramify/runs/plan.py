@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -18,16 +18,22 @@ from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
 from ramify.ground.journal import read as read_journal
 from ramify.ground.step import Step
 from ramify.model.config import ModelConfig
+from ramify.runs.diverged import keep_out
 from ramify.runs.lab import Lab
+from ramify.runs.price import Cost, Measure, by_product, by_six_nd, by_tokens, cost
 from ramify.runs.recipe import Prints, Recipe, folders_above
 from ramify.scaling.flops import forward_flops, six_nd, train_flops
 from ramify.train import places
 from ramify.train.line import Line
-from ramify.train.steps import Average, Cooldown, Cosine, Root, Run
+from ramify.train.steps import Average, Cooldown, Root, Run
 
-StepState = Literal["done", "partial", "wanted"]
+StepState = Literal[
+    "done", "partial", "wanted", "diverged", "held"
+]  # held: needs one that diverged
+NOT_TO_DO = ("done", "diverged", "held")
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
 ASSUMED_FLOPS = 1e11  # a second of one CPU core, where nothing was measured yet
+ROUNDED_TOLD = 3  # runs whose rounding is told one by one
 EPOCHS_WARNED = 4.0  # SmolLM2, section 4: no source beyond 4 to 5 epochs
 
 
@@ -44,7 +50,6 @@ class Item:
     todo_tokens: int = 0  # to train, replays included
     replay_tokens: int = 0
     flops: float = 0.0  # of what is to do
-    whole_flops: float = 0.0  # of the step from its beginning
     seconds: float | None = None
     disk_bytes: int = 0
     warnings: tuple[str, ...] = ()
@@ -53,19 +58,6 @@ class Item:
     def name(self) -> str:
         """The step's name."""
         return self.step.name
-
-
-@dataclass(frozen=True)
-class Cost:
-    """An amount for the tree, for its controls, and for the same answers trained one by one."""
-
-    tree: float
-    controls: float
-    one_by_one: float
-
-    def json(self) -> dict[str, float]:
-        """Return the three amounts by name."""
-        return {"tree": self.tree, "controls": self.controls, "one_by_one": self.one_by_one}
 
 
 @dataclass(frozen=True)
@@ -82,29 +74,32 @@ class Plan:
 
     @cached_property
     def to_do(self) -> tuple[Item, ...]:
-        """The items that are not done."""
-        return tuple(item for item in self.items if item.state != "done")
+        """The items that are not done and can be."""
+        return tuple(item for item in self.items if item.state not in NOT_TO_DO)
+
+    @cached_property
+    def missing(self) -> Mapping[str, Item]:
+        """The items to do by name."""
+        return {item.name: item for item in self.to_do}
 
     @cached_property
     def tokens(self) -> Cost:
         """Tokens trained: the trunk and the branches that answer a budget, the cosine runs, and the rest."""
-        runs = [(item, item.step) for item in self.items if isinstance(item.step, Run)]
-        tree = sum(max(i.points) - i.begins_at for i, run in runs if not isinstance(run, Cosine))
-        controls = sum(run.tokens for _, run in runs if isinstance(run, Cosine))
-        return Cost(tree, controls, sum(run.tokens for _, run in runs if isinstance(run, Cooldown)))
+        return self._cost(by_tokens)
 
     @cached_property
     def flops(self) -> Cost:
         """FLOPs, counted per matrix product, as `tokens` are."""
-        tree = controls = one_by_one = 0.0
-        for item in self.items:
-            if isinstance(item.step, Cosine):
-                controls += item.whole_flops
-            elif isinstance(item.step, Run):
-                tree += item.whole_flops
-            if isinstance(item.step, Cooldown):
-                one_by_one += run_flops(self.recipe.line(item.step).root, item.step.tokens)
-        return Cost(tree, controls, one_by_one)
+        return self._cost(by_product)
+
+    @cached_property
+    def six_nd(self) -> Cost:
+        """FLOPs by the rule of thumb, 6·N·D, beside those that are counted."""
+        return self._cost(by_six_nd)
+
+    def _cost(self, of: Measure) -> Cost:
+        runs = ((i.step, i.begins_at, max(i.points)) for i in self.items if isinstance(i.step, Run))
+        return cost(self.recipe, runs, of)
 
     def seconds(self, flops: float) -> float:
         """Return the seconds of one worker that so many FLOPs take."""
@@ -125,6 +120,7 @@ class Plan:
             "steps": [self._row(item) for item in self.items],
             "tokens": self.tokens.json(),
             "flops": self.flops.json(),
+            "six_nd": self.six_nd.json(),
             "todo": {
                 "tokens": sum(item.todo_tokens for item in self.items),
                 "replay_tokens": sum(item.replay_tokens for item in self.items),
@@ -184,6 +180,7 @@ def plan(
         for step in recipe.ordered
         if step.name in names
     )
+    items = keep_out(recipe, prints, lab, items)
     return Plan(
         recipe=recipe,
         prints=prints,
@@ -258,11 +255,11 @@ def _item(
     flops = _evaluate_flops(recipe, step) if isinstance(step, Evaluate) else 0.0
     if record is not None:
         _refuse_otherwise(step.name, record.asked, prints.asked(step.name))
-        return Item(step, "done", whole_flops=flops)
+        return Item(step, "done")
     if isinstance(step, Average):
         _check_average(recipe, step)
     begun = artifact.partial(lab.at(step.name)).exists()
-    return Item(step, "partial" if begun else "wanted", flops=flops, whole_flops=flops)
+    return Item(step, "partial" if begun else "wanted", flops=flops)
 
 
 def _check_average(recipe: Recipe, step: Average) -> None:
@@ -317,8 +314,7 @@ def _run_item(
         parent=run.parent.name if isinstance(run, Cooldown) else None,
         todo_tokens=growth + replay,
         replay_tokens=replay,
-        flops=run_flops(line.root, growth + replay),
-        whole_flops=run_flops(line.root, max(points) - line.begins_at),
+        flops=by_product(line.root, growth + replay),
         disk_bytes=len(missing) * line.root.model.parameters * BYTES_OF_STATE,
         warnings=warnings,
     )
@@ -360,11 +356,6 @@ def _sound_points(lab: Lab, run: str) -> tuple[set[int], Record | None, tuple[st
     return set(), None, tuple(wrong)
 
 
-def run_flops(root: Root, tokens: int) -> float:
-    """Return the FLOPs of training the root's network on so many tokens, counted per product."""
-    return train_flops(root.model, root.seq_len, tokens)
-
-
 def _evaluate_flops(recipe: Recipe, step: Evaluate) -> float:
     if step.limit_tokens is None:
         return 0.0  # how much is held out is known once it is read
@@ -404,10 +395,9 @@ def _measured(lab: Lab) -> float | None:
 
 def _warnings(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
     told = [warning for item in items for warning in item.warnings]
+    told += _rounded([item.step for item in items if isinstance(item.step, Run)])
     for item in items:
         run = item.step
-        if isinstance(run, Run) and run.asked_tokens and run.asked_tokens != run.tokens:
-            told.append(f"{run.name}: {run.asked_tokens} tokens asked, {run.tokens} in whole steps")
         if isinstance(run, Cooldown) and run.mixture is None:
             told.extend(_crossed(recipe, run))
     need = sum(item.disk_bytes for item in items)
@@ -420,6 +410,17 @@ def _warnings(recipe: Recipe, items: tuple[Item, ...], lab: Lab) -> list[str]:
     if need > free:
         told.append(f"the points need {need} bytes of disk, {free} are free")
     return [*told, *_epochs(recipe, items, lab)]
+
+
+def _rounded(runs: Sequence[Run]) -> list[str]:
+    """Return what was rounded to whole steps: each run, or all in one line where they are many."""
+    asked = [(run, run.asked_tokens) for run in runs if run.asked_tokens not in (None, run.tokens)]
+    if len(asked) <= ROUNDED_TOLD:
+        return [
+            f"{r.name}: {wanted} tokens asked, {r.tokens} in whole steps" for r, wanted in asked
+        ]
+    most = max(abs(run.tokens / wanted - 1) for run, wanted in asked if wanted)
+    return [f"{len(asked)} runs end on whole steps, at most {most:.2%} from what was asked"]
 
 
 def _crossed(recipe: Recipe, run: Cooldown) -> list[str]:

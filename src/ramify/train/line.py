@@ -58,6 +58,12 @@ class Line:
         return self.root.step_tokens
 
     @property
+    def answer(self) -> tuple[object, ...]:
+        """What its end answers, however it cools down: equal for ends of one root, budget and data."""
+        mixtures = (tuple(sorted((branch.mixture or {}).items())) for branch in self.branches)
+        return self.root.name, self.run.tokens, tuple(m for m in mixtures if m)
+
+    @property
     def begins_at(self) -> int:
         """The token at which the run itself begins: where it leaves its parent, or 0."""
         return self.run.leaves_at if isinstance(self.run, Cooldown) else 0

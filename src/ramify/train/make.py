@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ramify.ground import artifact, files
 from ramify.ground.artifact import Record
-from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
+from ramify.ground.errors import BadInput, Corrupt, Diverged, Mismatch, NotFound
 from ramify.ground.journal import Journal
 from ramify.ground.journal import read as read_journal
 from ramify.ground.step import Input, Tell, identity
@@ -32,6 +32,7 @@ from ramify.train.line import Line
 from ramify.train.loop import Probe, Setup, train
 from ramify.train.objective import NextToken
 from ramify.train.places import (
+    DIVERGED,
     JOURNAL,
     RUN,
     point_folder,
@@ -39,6 +40,7 @@ from ramify.train.places import (
     read_run,
     tidy,
     window_folder,
+    write_diverged,
 )
 from ramify.train.places import windows as windows_of
 from ramify.train.score import HeldOut, score
@@ -122,6 +124,7 @@ def _born(wanted: Wanted, line: Line, world: World) -> Card:
 def _write_birth(wanted: Wanted, line: Line, card: Card, asked: Any) -> None:
     wanted.folder.mkdir(parents=True, exist_ok=True)
     files.remove(wanted.folder / JOURNAL)
+    files.remove(wanted.folder / DIVERGED)
     runs = [{"kind": run.kind(), **run.model_dump(mode="json")} for run in wanted.lineage]
     born = {"format": 1, "name": wanted.run.name, "kind": wanted.run.kind(), "asked": asked,
             "card": card.model_dump(), "parameters": line.root.model.parameters, "lineage": runs, "born": artifact.now()}  # fmt: skip
@@ -174,6 +177,11 @@ def _life(
     setup = _setup(wanted, line, card, world, state, journal, target, replay=replay)
     try:
         return train(setup, state, target)
+    except Diverged as error:
+        if world.leads:
+            asked, limit = wanted.identity_at(state.tokens), wanted.run.skip_limit
+            write_diverged(wanted.folder, state.tokens, error, asked, limit)
+        raise
     finally:
         if journal is not None:
             journal.close()

@@ -8,11 +8,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ramify.ground import artifact
-from ramify.ground.errors import Corrupt
+from ramify.ground import artifact, files
+from ramify.ground.errors import Corrupt, Diverged
 
 RUN = "run.json"
 JOURNAL = "journal.jsonl"
+DIVERGED = "diverged.json"
 DIGITS = 15
 
 
@@ -66,12 +67,28 @@ def _only_served(folder: Path) -> bool:
     return record is not None and bool(record.facts.get("passing"))
 
 
+def write_diverged(
+    run: Path, tokens: int, error: Diverged, asked: dict[str, Any], skip_limit: int
+) -> None:
+    """Write that a run cannot be made beyond a token as it is asked for, so that none tries again."""
+    told = {"tokens": tokens, "why": error.message, "hint": error.hint, "asked": asked}
+    files.write_json(run / DIVERGED, {**told, "skip_limit": skip_limit})
+
+
+def read_diverged(run: Path) -> dict[str, Any] | None:
+    """Return where and how a run blew up (tokens, why, asked, skip_limit), None if it did not."""
+    return _told(run / DIVERGED)
+
+
 def read_run(run: Path) -> dict[str, Any] | None:
     """Return what a run was born with (what was asked, the card, the lineage), None if it was not."""
-    path = run / RUN
+    return _told(run / RUN)
+
+
+def _told(path: Path) -> dict[str, Any] | None:
     try:
         told: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except json.JSONDecodeError as error:
         raise Corrupt(f"{path} cannot be read", hint="type: ramify verify") from error
