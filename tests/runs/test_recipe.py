@@ -15,6 +15,7 @@ from ramify import (
     AdamW,
     Constant,
     Corpus,
+    Ema,
     Evaluate,
     Files,
     ModelConfig,
@@ -234,6 +235,10 @@ OTHER: dict[str, dict[str, Any]] = {
     "average": {
         "run": Ref(name="trunk", at=9 * STEP), "last": 2, "windows": Windows(steps=8, every=2),
     },
+    "emaaverage": {"run": Ref(name="trunk", at=9 * STEP), "ema": Ema(decay=0.9)},
+    "interpolate": {
+        "a": Ref(name="trunk", at=9 * STEP), "b": Ref(name="trunk", at=9 * STEP), "share": 0.25,
+    },
     "evaluate": {
         "model": Ref(name="trunk", at=9 * STEP), "corpora": {"b": Ref(name="a")}, "seq_len": 8,
         "limit_tokens": 100,
@@ -251,7 +256,7 @@ BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
     "tokenize": {"shard_tokens": 4096, "dtype": "uint32", "encoder": "tokenizers"},
     "trunk": {
         "tokens": 20 * STEP, "asked_tokens": 20 * STEP + 1, "numerics": Numerics(threads=2),
-        "probe": Probe(every=STEP), "windows": Windows(steps=4, every=2), "points": (STEP,),
+        "probe": Probe(every=STEP), "windows": Windows(steps=4, every=2), "ema": Ema(), "points": (STEP,),
         "log_every": 2, "skip_limit": 2,
     },
     "cosine": {},

@@ -14,7 +14,7 @@ from rich.text import Text
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
 from ramify.runs.plan import Item, Plan
-from ramify.train.steps import Cooldown, Run
+from ramify.train.steps import AVERAGES, Cooldown, Run
 
 WIDE = 104  # columns from which mixtures stand in the table
 DECAY_STYLES = {
@@ -25,7 +25,12 @@ DECAY_STYLES = {
     "": "",
 }
 DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
-BESIDE = ("average", "evaluate")  # shown in the tree itself
+BESIDE = (*AVERAGES, "evaluate")  # shown in the tree itself
+AVERAGE_WORDS = {
+    "average": "average",
+    "emaaverage": "moving average",
+    "interpolate": "interpolation",
+}
 STATE_STYLES = {"done": "green", "partial": "yellow", "wanted": "dim"}
 
 
@@ -107,7 +112,7 @@ def _table() -> Table:
 
 def _branches(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
     """Yield runs and averages with the guide that draws their place in the tree."""
-    models = [row for row in rows if row.is_run or row.kind == "average"]
+    models = [row for row in rows if row.is_run or row.is_average]
     names = {row.name for row in models}
     children: dict[str | None, list[Row]] = {}
     for row in models:
@@ -146,8 +151,8 @@ def _name(row: Row, guide: str) -> Text:
     text.append(row.name, style="" if row.state == "done" else "yellow")
     if row.leaves_at_tokens is not None:
         text.append(f" @ {show_count(row.leaves_at_tokens)}", style="dim")
-    elif row.kind == "average":
-        text.append(" average", style="dim")
+    elif row.is_average:
+        text.append(f" {AVERAGE_WORDS[row.kind]}", style="dim")
     return text
 
 

@@ -23,10 +23,11 @@ from ramify.runs.recipe import Prints, Recipe, folders_above
 from ramify.scaling.flops import forward_flops, six_nd, train_flops
 from ramify.train import places
 from ramify.train.line import Line
-from ramify.train.steps import Average, Cooldown, Cosine, Root, Run
+from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Root, Run
 
 StepState = Literal["done", "partial", "wanted"]
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
+BYTES_OF_SUM = 4  # of each average under way
 ASSUMED_FLOPS = 1e11  # a second of one CPU core, where nothing was measured yet
 EPOCHS_WARNED = 4.0  # SmolLM2, section 4: no source beyond 4 to 5 epochs
 
@@ -261,6 +262,8 @@ def _item(
         return Item(step, "done", whole_flops=flops)
     if isinstance(step, Average):
         _check_average(recipe, step)
+    if isinstance(step, EmaAverage):
+        _check_ema(recipe, step)
     begun = artifact.partial(lab.at(step.name)).exists()
     return Item(step, "partial" if begun else "wanted", flops=flops, whole_flops=flops)
 
@@ -283,6 +286,26 @@ def _check_average(recipe: Recipe, step: Average) -> None:
         raise BadInput(
             f"{step.name} averages {step.last} windows up to {step.run}; {run.name} has {whole}",
             hint="take fewer, shorter ones, or a later point",
+        )
+
+
+def _check_ema(recipe: Recipe, step: EmaAverage) -> None:
+    """Refuse a moving average that its run does not carry, or that has taken nothing by then."""
+    run = recipe.by_name[step.run.name]
+    assert isinstance(run, Run)
+    if run.ema != step.ema:
+        carried = run.ema and f"decay={run.ema.decay}, every={run.ema.every}"
+        raise BadInput(
+            f"{step.name} takes a moving average of decay={step.ema.decay}, "
+            f"every={step.ema.every}; {run.name} carries {carried or 'none'}",
+            hint="give both the same Ema",
+        )
+    line = recipe.line(run)
+    begins, at = (n // line.step_tokens for n in (line.begins_at, recipe.end(step.run) or 0))
+    if not step.ema.taken(begins, at):
+        raise BadInput(
+            f"{step.name} takes a moving average at {step.run}, before it has taken any weights",
+            hint=f"take a later point, or weights more often than every={step.ema.every} steps",
         )
 
 
@@ -319,9 +342,14 @@ def _run_item(
         replay_tokens=replay,
         flops=run_flops(line.root, growth + replay),
         whole_flops=run_flops(line.root, max(points) - line.begins_at),
-        disk_bytes=len(missing) * line.root.model.parameters * BYTES_OF_STATE,
+        disk_bytes=len(missing) * line.root.model.parameters * _bytes_of_state(run),
         warnings=warnings,
     )
+
+
+def _bytes_of_state(run: Run) -> int:
+    """Return the bytes of a point for each parameter: weights, moments, averages under way."""
+    return BYTES_OF_STATE + BYTES_OF_SUM * ((run.windows is not None) + (run.ema is not None))
 
 
 def _points(

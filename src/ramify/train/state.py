@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ramify.model.network import Transformer
-from ramify.optim.average import Accumulator
+from ramify.optim.average import Accumulator, Moving
 from ramify.optim.config import AdamW
 from ramify.optim.groups import make_optimizer
 from ramify.tokens.chain import START
@@ -18,7 +19,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass
 class State:
-    """Weights, moments, position, hash chain, counts, and the window of weights under way."""
+    """Weights, moments, position, hash chain, counts, and the averages of weights under way."""
 
     model: Transformer
     optimizer: torch.optim.Optimizer
@@ -28,6 +29,7 @@ class State:
     skipped: int = 0  # steps not taken because something was not finite
     bad_in_a_row: int = 0
     window: Accumulator = field(default_factory=Accumulator)
+    ema: Moving | None = None
 
     @classmethod
     def fresh(cls, model: Transformer, config: AdamW) -> State:
@@ -46,9 +48,11 @@ class State:
             count = torch.tensor(float(steps), device=parameter.device)
             self.optimizer.state[parameter]["step"] = count
 
-    def scalars(self) -> dict[str, int | str]:
+    def scalars(self) -> dict[str, Any]:
         """Return all that is no tensor, for state.json."""
+        told = {} if self.ema is None else {"ema": self.ema.told()}
         return {
+            **told,
             "tokens": self.tokens,
             "steps": self.steps,
             "chain": self.chain,

@@ -1,4 +1,4 @@
-"""What a training run is asked for: a root (trunk or cosine), a branch, an average; torch-free.
+"""What a training run is asked for: a root (trunk or cosine), a branch, means of weights; torch-free.
 
 Trunk ──●───────●──────▶        no length: `tokens` only says how far it is wanted
          ╲       ╲
@@ -8,6 +8,7 @@ Trunk ──●───────●──────▶        no length: `
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, Self
@@ -19,9 +20,11 @@ from ramify.ground.step import Ref, Step, canonical
 from ramify.ground.units import Tokens, parse_count
 from ramify.model.config import ModelConfig
 from ramify.optim import schedule
-from ramify.optim.config import AdamW, Windows
+from ramify.optim.config import AdamW, Ema, Windows
+from ramify.optim.schedule import Shape
 from ramify.tokens.mixture import Mixture, Stage, check_stages
 
+NOT_AVERAGED: Mapping[str, None] = {"windows": None, "ema": None}  # of a control, unless asked for
 ROUNDING = 0.01  # an asked token count further than this from a whole step is refused
 
 
@@ -48,13 +51,14 @@ class Run(Step, ABC):
     """A training line. Fields in `conduct` decide what is kept and told, never a weight."""
 
     conduct: ClassVar[frozenset[str]] = frozenset(
-        {"asked_tokens", "numerics", "probe", "windows", "points", "log_every", "skip_limit"}
+        {"asked_tokens", "numerics", "probe", "windows", "ema", "points", "log_every", "skip_limit"}
     )
     tokens: Tokens
     asked_tokens: int | None = None  # before rounding to whole steps
     numerics: Numerics = Numerics()
     probe: Probe | None = None
     windows: Windows | None = None
+    ema: Ema | None = None
     points: tuple[Tokens, ...] = ()  # kept besides those that the plan asks for
     log_every: int = 1  # steps between lines of the journal
     skip_limit: int = 10  # steps with a loss or gradient that is not finite, before it stops
@@ -133,6 +137,27 @@ class Root(Run, ABC):
         """Return the ref to this run at a token, rounded to a whole step."""
         return Ref(name=self.name, at=whole_steps(parse_count(at), self.step_tokens, "at"))
 
+    def averages(
+        self, at: int | str, lasts: Iterable[int], *, home: str | None = None
+    ) -> tuple[Average, ...]:
+        """Return the averages of the last 1, 2, ... windows up to a token: a sweep of the horizon.
+
+        With an `Evaluate` of each it is the curve of Hägele et al., section 4.1 (LAWA). They are
+        called `HOME/last-N`, HOME being `averages/NAME-TOKENS` unless given. Raises BadInput if the
+        run saves no windows.
+        """
+        point = self.point(at)
+        if self.windows is None:
+            raise BadInput(
+                f"{self.name} saves no windows to average",
+                hint="give it windows=Windows(steps=..., every=...)",
+            )
+        home = home or f"averages/{self.name}-{point.at}"
+        return tuple(
+            Average(name=f"{home}/last-{last}", run=point, last=last, windows=self.windows)
+            for last in lasts
+        )
+
 
 class Trunk(Root):
     """A run at constant learning rate after a warm-up: it has no length, `tokens` is conduct."""
@@ -145,7 +170,7 @@ class Trunk(Root):
         tokens: int | str,
         *,
         fraction: float = 0.2,
-        shape: Literal["sqrt", "linear"] = "sqrt",
+        shape: Shape = "sqrt",
         final: float = 0.0,
         **fields: Any,
     ) -> Cooldown:
@@ -187,9 +212,7 @@ class Trunk(Root):
             final=final,
         )
         fields = {field: getattr(self, field) for field in Root.model_fields}
-        return Cosine(
-            **{**fields, "name": name, "tokens": tokens, "schedule": own, "windows": None}
-        )
+        return Cosine(**{**fields, "name": name, "tokens": tokens, "schedule": own, **NOT_AVERAGED})
 
 
 class Cosine(Root):
@@ -260,6 +283,50 @@ class Average(Step):
                 hint="give last >= 1 and run=Ref(name=..., at=...)",
             )
         return self
+
+
+class EmaAverage(Step):
+    """The exponential moving average of a run's weights, as it stood at a point; a model like any.
+
+    The run must carry the very same `ema` from where it begins: an average that began late, or
+    another one, is refused.
+    """
+
+    run: Ref
+    ema: Ema = Ema()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.run.at is None:
+            raise BadInput(
+                f"{self.name} must say at which token it takes the average of {self.run}",
+                hint=f"give run=Ref(name={self.run.name!r}, at=...)",
+            )
+        return self
+
+
+class Interpolate(Step):
+    """A model on the straight line between two: the weights of a × (1 - share) + b × share.
+
+    Hägele et al., section 3.2 (Fig. 7): from before a cooldown to after it, the loss falls smoothly
+    all along it. A share below 0 or above 1 goes on beyond the ends. It stands at the later token.
+    """
+
+    a: Ref
+    b: Ref
+    share: float
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not math.isfinite(self.share):
+            raise BadInput(
+                f"share={self.share} of {self.name} is no place on a line",
+                hint="give a number, 0 for a and 1 for b",
+            )
+        return self
+
+
+AVERAGES = ("average", "emaaverage", "interpolate")  # kinds of steps that are means of weights
 
 
 def _asked(wanted: int, rounded: int, before: int | None, step: int) -> int | None:
