@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
     from ramify.model.config import ModelConfig, preset
-    from ramify.optim.config import AdamW, Ema, Windows
+    from ramify.optim.config import AdamW, Ema, ScheduleFree, Windows
     from ramify.optim.schedule import Constant
     from ramify.release.steps import Complete, Export
     from ramify.runs.lab import Lab
@@ -43,7 +43,7 @@ _HOMES = {
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
     "ramify.model.config": ("ModelConfig", "preset"),
-    "ramify.optim.config": ("AdamW", "Ema", "Windows"),
+    "ramify.optim.config": ("AdamW", "Ema", "ScheduleFree", "Windows"),
     "ramify.optim.schedule": ("Constant",),
     "ramify.release.steps": ("Complete", "Export"),
     "ramify.runs.lab": ("Lab",),
@@ -67,7 +67,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
     "Read", "Files", "PythonInstallation", "Dedup",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
-    "ModelConfig", "preset", "AdamW", "Ema", "Windows", "Constant",
+    "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",
     "Evaluate", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip

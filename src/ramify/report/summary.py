@@ -254,6 +254,8 @@ def decay_of(run: RunFolder, tokens: int | None) -> DecayState:
         return ""
     if run.line.decayed(tokens):
         return "decayed"
+    if run.line.is_schedule_free:
+        return "averaged"
     return "constant" if run.run.kind() == "trunk" else "part way"
 
 

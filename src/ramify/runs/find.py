@@ -56,14 +56,15 @@ def find(lab: Lab, target: str) -> Model:
         record = artifact.require_sound(place.folder, hashes=False)
         if record.kind not in AVERAGES:
             raise BadInput(f"{name} is a {record.kind}, no model", hint="name a run or an average")
-        line, tokens = _run_of(lab, record), int(record.facts["tokens"])
-        return Model(target, place.folder, line_of(lab, line), tokens, averaged=True)
+        line, tokens = line_of(lab, _run_of(lab, record)), int(record.facts["tokens"])
+        return Model(target, place.folder, line, tokens, averaged=True)
     points = places.points(place.folder)
     tokens = parse_count(text) if text else max(points, default=0)
     if tokens not in points:
         there = ", ".join(map(str, points)) or "none yet"
         raise NotFound(f"{name} has no point at {tokens} tokens", hint=f"points: {there}")
-    return Model(f"{name}@{tokens}", points[tokens], line_of(lab, name), tokens, averaged=False)
+    line = line_of(lab, name)
+    return Model(f"{name}@{tokens}", points[tokens], line, tokens, averaged=line.is_schedule_free)
 
 
 def _run_of(lab: Lab, record: Record) -> str:

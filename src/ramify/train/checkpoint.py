@@ -64,7 +64,7 @@ def save(state: State, folder: Path, record: Record, world: World) -> None:
 def _parts(state: State) -> dict[str, Mapping[str, Tensor]]:
     parts: dict[str, Mapping[str, Tensor]] = {
         "model": state.weights(),
-        "optimizer": state.moments(),
+        "optimizer": state.moved.held(),
     }
     if state.window.count:
         parts["window"] = state.window.sums
@@ -103,21 +103,36 @@ def restore(state: State, folder: Path, world: World, *, averages: bool) -> None
     A moving average that the state carries goes on if the point holds the very same one.
     """
     scalars = _read_json(folder / "state.json")
-    into = {**_named("model", state.weights()), **_named("optimizer", state.moments())}
+    weights, held = state.moved.filled()
+    into = {**_named("model", weights), **_named("optimizer", held)}
     sums: dict[str, Tensor] = {}
     if averages and scalars["window_count"]:
         sums = _like(state)
         into.update(_named("window", sums))
     if averages and state.ema is not None:
-        held = scalars.get("ema") or {}
-        state.ema.count = held["count"] if state.ema.told() == {**held, "count": 0} else 0
+        before = scalars.get("ema") or {}
+        state.ema.count = before["count"] if state.ema.told() == {**before, "count": 0} else 0
         state.ema.means = _like(state) if state.ema.count else {}
         into.update(_named("ema", state.ema.means))
     load_tensors(into, folder / "tensors", world)
-    state.tokens, state.chain = scalars["tokens"], scalars["chain"]
-    state.skipped, state.bad_in_a_row = scalars["skipped"], scalars["bad_in_a_row"]
-    state.set_steps(scalars["steps"])
+    state.set_scalars(scalars)
     state.window = Accumulator(sums, scalars["window_count"] if sums else 0)
+
+
+def take_weights(state: State, folder: Path, record: Record, world: World) -> None:
+    """Fill the weights of a fresh state from a point or an average, and stand where that stood.
+
+    Moments, counts and averages stay as they are: fresh. Raises Corrupt where the record does not
+    tell the hash chain, as those of the first version's averages did not.
+    """
+    load_tensors(_named("model", state.weights()), folder / "tensors", world)
+    chain = record.facts.get("chain")
+    if chain is None:
+        raise Corrupt(
+            f"{record.name} does not tell which batches it has seen",
+            hint=f"type: ramify forget {record.name}, then run again",
+        )
+    state.tokens, state.chain = int(record.facts["tokens"]), str(chain)
 
 
 def _like(state: State) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ from ramify.train.places import (
 )
 from ramify.train.score import HeldOut, score
 from ramify.train.state import State
+from ramify.train.steps import Cooldown
 
 
 def run_train(wanted: Wanted, world: World) -> bool:
@@ -164,9 +165,13 @@ def _restore(wanted: Wanted, line: Line, state: State, world: World, target: int
         return
     if "parent" in wanted.inputs:
         folder = wanted.inputs["parent"].path
-        artifact.require_sound(folder)
-        checkpoint.restore(state, folder, world, averages=False)
-        state.bad_in_a_row = state.skipped = 0
+        record = artifact.require_sound(folder)
+        assert isinstance(wanted.run, Cooldown)
+        if wanted.run.carry == "all":
+            checkpoint.restore(state, folder, world, averages=False)
+            state.bad_in_a_row = state.skipped = 0
+        else:
+            checkpoint.take_weights(state, folder, record, world)
         if state.tokens != line.begins_at:
             raise Corrupt(f"{folder} stands at {state.tokens} tokens, not {line.begins_at}")
 
@@ -249,7 +254,7 @@ def _probes(
     def look(state: State) -> dict[str, Any]:
         seen: dict[str, Any] = {"bits_per_byte": {}, "standard_error": {}}
         for name, held_out in domains.items():
-            with looking(state.model), autocast(card, world.device):
+            with state.read_as_a_point(), looking(state.model), autocast(card, world.device):
                 got = score(
                     state.model, held_out, end_of_text=end, seq_len=line.root.seq_len, rows=card.micro_rows,
                     loss_chunk=card.loss_chunk, device=world.device,

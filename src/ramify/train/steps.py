@@ -11,16 +11,16 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step, canonical
 from ramify.ground.units import Tokens, parse_count
 from ramify.model.config import ModelConfig
 from ramify.optim import schedule
-from ramify.optim.config import AdamW, Ema, Windows
+from ramify.optim.config import AdamW, Ema, Optimizer, ScheduleFree, Windows
 from ramify.optim.schedule import Shape
 from ramify.tokens.mixture import Mixture, Stage, check_stages
 
@@ -72,7 +72,7 @@ class Root(Run, ABC):
     stages: tuple[Stage, ...]
     seq_len: int
     rows: int
-    optimizer: AdamW = AdamW()
+    optimizer: Annotated[Optimizer, Field(discriminator="kind")] = AdamW()
     seed: int = 0
     mask_documents: bool = False  # attention within documents only
 
@@ -170,6 +170,7 @@ class Trunk(Root):
         tokens: int | str,
         *,
         fraction: float = 0.2,
+        off: Average | EmaAverage | None = None,
         shape: Shape = "sqrt",
         final: float = 0.0,
         **fields: Any,
@@ -178,22 +179,26 @@ class Trunk(Root):
 
         It leaves at the whole step nearest to (1 - fraction) × tokens, so that it ends on its
         budget (Hägele et al., section 3). A `mixture` may name any source of the trunk's; others
-        come with `sources`.
+        come with `sources`. `off` an average it leaves where that stands, with its weights alone:
+        give it a `rewarm`.
         """
         asked = parse_count(tokens)
         end = whole_steps(asked, self.step_tokens, f"tokens of {name}")
         at = round(end * (1 - fraction) / self.step_tokens) * self.step_tokens
+        leaves: dict[str, Any] = {"parent": Ref(name=self.name, at=at)}
+        if off is not None and off.run.at is not None:
+            at = off.run.at
+            leaves = {"parent": Ref(name=off.name), "carry": "weights", "stands_at": at}
         read = {name for stage in self.stages_before(at) for name in stage.mixture}
         mixture: Mapping[str, float] = fields.get("mixture") or {}
         new = {n: self.sources[n] for n in mixture if n in self.sources and n not in read}
         return Cooldown(
             name=name,
-            parent=Ref(name=self.name, at=at),
             tokens=end,
             asked_tokens=None if asked == end else asked,
             descent=schedule.Cooldown(shape=shape, final=final),
             numerics=self.numerics,
-            **{"probe": self.probe, "sources": new, **fields},
+            **{"probe": self.probe, "sources": new, **leaves, **fields},
         )
 
     def cosine(
@@ -227,6 +232,11 @@ class Cosine(Root):
                 f"{self.name} has tokens={self.tokens} and a horizon of {self.schedule.horizon}",
                 hint="a cosine run ends at its horizon: give both the same",
             )
+        if isinstance(self.optimizer, ScheduleFree):
+            raise BadInput(
+                f"{self.name} has a schedule and an optimizer that is schedule-free",
+                hint="give it optimizer=AdamW()",
+            )
         return self
 
 
@@ -235,26 +245,46 @@ class Cooldown(Run):
 
     It goes on through the data where its parent stood, with the mixture in force there, unless it
     names one: then it is an annealing run, and new `sources` may come with it.
+
+    With carry="all" the optimizer's moments come along. With "weights" they begin anew, and so does
+    the count of their bias correction: the rate then comes up again over `rewarm` tokens, from a
+    hundredth of what it left at, before it descends. Such a branch may also leave an Average or an
+    EmaAverage (a parent without `at`), which stands where its run stood, `stands_at`; the recipe
+    that holds both fills that in.
     """
 
     parent: Ref
     descent: schedule.Cooldown = schedule.Cooldown()
     mixture: Mixture | None = None
     sources: dict[str, Ref] = Field(default_factory=dict)
+    carry: Literal["all", "weights"] = "all"
+    rewarm: Tokens = 0
+    stands_at: Tokens | None = None  # of a parent that is an average: the token of its run
 
-    @field_validator("parent")
-    @classmethod
-    def _leaves_at_a_token(cls, parent: Ref) -> Ref:
-        if parent.at is None:
+    @model_validator(mode="after")
+    def _can_leave(self) -> Self:
+        parent = self.parent.name
+        if self.carry == "all" and self.parent.at is None:
             raise BadInput(
-                f"a branch of {parent.name} must say where it leaves",
-                hint=f"give parent=Ref(name={parent.name!r}, at=...)",
+                f"a branch of {parent} must say where it leaves",
+                hint=f"give parent=Ref(name={parent!r}, at=...), or carry='weights' if {parent} "
+                "is an average, which has no moments to carry",
             )
-        return parent
+        if self.carry == "all" and self.rewarm:
+            raise BadInput(
+                f"{self.name} carries its moments on and has rewarm={self.rewarm}",
+                hint="give carry='weights', or leave rewarm out",
+            )
+        if self.parent.at is not None and self.stands_at is not None:
+            raise BadInput(
+                f"{self.name} leaves {self.parent} and has stands_at={self.stands_at}",
+                hint="leave stands_at out: it is for a parent that is an average",
+            )
+        return self
 
     @model_validator(mode="after")
     def _ends_after_it_leaves(self) -> Self:
-        if self.tokens <= self.leaves_at:
+        if self.is_placed and self.tokens <= self.leaves_at:
             raise BadInput(
                 f"{self.name} leaves at {self.leaves_at} tokens and ends at {self.tokens}",
                 hint=f"let it end above {self.leaves_at}",
@@ -262,10 +292,38 @@ class Cooldown(Run):
         return self
 
     @property
+    def is_placed(self) -> bool:
+        """Whether it is known where it leaves: off an average, once a recipe holds both."""
+        return self.parent.at is not None or self.stands_at is not None
+
+    @property
     def leaves_at(self) -> int:
         """The token at which it leaves its parent."""
-        assert self.parent.at is not None
-        return self.parent.at
+        at = self.parent.at if self.parent.at is not None else self.stands_at
+        assert at is not None
+        return at
+
+    def placed(self, parent: Step | None) -> Self:
+        """Return it with the token at which its parent stands, where that is an average.
+
+        Raises BadInput if it says that it stands elsewhere, or leaves a run at no token.
+        """
+        if self.parent.at is not None:
+            return self
+        if isinstance(parent, Run):
+            raise BadInput(
+                f"{self.name} must say where it leaves {parent.name}",
+                hint=f"give parent=Ref(name={parent.name!r}, at=...)",
+            )
+        if not isinstance(parent, Average | EmaAverage):
+            return self
+        at = parent.run.at
+        if self.stands_at not in (None, at):
+            raise BadInput(
+                f"{self.name} has stands_at={self.stands_at}, and {parent.name} stands at {at}",
+                hint="leave stands_at out",
+            )
+        return self if self.stands_at == at else self.but(stands_at=at)
 
 
 class Average(Step):
