@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
     from ramify.model.config import ModelConfig, preset
-    from ramify.optim.config import AdamW, Windows
+    from ramify.optim.config import AdamW, Ema, ScheduleFree, Windows
     from ramify.optim.schedule import Constant
     from ramify.release.steps import Complete, Export
     from ramify.runs.grid import Grid, Size, Sweep
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from ramify.runs.recipe import Recipe
     from ramify.tokens.mixture import Stage
     from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
-    from ramify.train.steps import Average, Cooldown, Cosine, Numerics, Probe, Trunk
+    from ramify.train.steps import (
+        Average,
+        Cooldown,
+        Cosine,
+        EmaAverage,
+        Interpolate,
+        Numerics,
+        Probe,
+        Trunk,
+    )
 
 __version__ = "0.1.0"
 
@@ -35,7 +44,7 @@ _HOMES = {
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
     "ramify.model.config": ("ModelConfig", "preset"),
-    "ramify.optim.config": ("AdamW", "Windows"),
+    "ramify.optim.config": ("AdamW", "Ema", "ScheduleFree", "Windows"),
     "ramify.optim.schedule": ("Constant",),
     "ramify.release.steps": ("Complete", "Export"),
     "ramify.runs.grid": ("Grid", "Size", "Sweep"),
@@ -43,7 +52,16 @@ _HOMES = {
     "ramify.runs.recipe": ("Recipe",),
     "ramify.tokens.mixture": ("Stage",),
     "ramify.tokens.steps": ("BroughtTokenizer", "Corpus", "Tokenize", "Tokenizer"),
-    "ramify.train.steps": ("Average", "Cooldown", "Cosine", "Numerics", "Probe", "Trunk"),
+    "ramify.train.steps": (
+        "Average",
+        "Cooldown",
+        "Cosine",
+        "EmaAverage",
+        "Interpolate",
+        "Numerics",
+        "Probe",
+        "Trunk",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -51,8 +69,8 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
     "Read", "Files", "PythonInstallation", "Dedup",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
-    "ModelConfig", "preset", "AdamW", "Windows", "Constant",
-    "Trunk", "Cosine", "Cooldown", "Average", "Numerics", "Probe",
+    "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
+    "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",
     "Grid", "Size", "Sweep",
     "Evaluate", "Cooled", "Forecast", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip

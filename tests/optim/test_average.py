@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from ramify.ground.errors import BadInput
-from ramify.optim.average import Accumulator, compose
-from ramify.optim.config import Windows
+from ramify.optim.average import Accumulator, Moving, between, compose
+from ramify.optim.config import Ema, Windows
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -135,7 +136,80 @@ def test_sharded_weights_are_averaged_where_they_lie() -> None:
         torch.testing.assert_close(whole.double(), direct(path)[name], rtol=1e-5, atol=1e-5)
 
 
+DECAYS = st.floats(0, 0.999)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, steps=st.integers(1, 20), decay=DECAYS)
+def test_a_moving_average_weighs_each_set_by_how_long_ago_it_was_taken(
+    seed: int, steps: int, decay: float
+) -> None:
+    path, ema = walk(seed, steps), Moving(Ema(decay=decay))
+    for weights in path:
+        ema.add(weights)
+    shares = [decay ** (steps - 1), *((1 - decay) * decay**n for n in reversed(range(steps - 1)))]
+    assert sum(shares) == pytest.approx(1)
+    for name, mean in ema.means.items():
+        expected = sum(
+            share * each[name].double() for share, each in zip(shares, path, strict=True)
+        )
+        torch.testing.assert_close(mean.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, steps=st.integers(1, 12), stopped=st.integers(0, 12))
+def test_a_moving_average_that_goes_on_from_a_checkpoint_is_the_one_that_never_stopped(
+    seed: int, steps: int, stopped: int
+) -> None:
+    path, config = walk(seed, steps), Ema(decay=0.9)
+    never, ema = Moving(config), Moving(config)
+    for step, weights in enumerate(path):
+        if step == stopped:
+            ema = Moving(
+                config, {name: mean.clone() for name, mean in ema.means.items()}, ema.count
+            )
+        never.add(weights)
+        ema.add(weights)
+    assert ema.told() == never.told()
+    assert all(torch.equal(ema.means[name], mean) for name, mean in never.means.items())
+
+
+def test_a_moving_average_lies_on_an_absolute_grid() -> None:
+    ema = Ema(every=4)
+    assert [step for step in range(13) if ema.takes(step)] == [4, 8, 12]
+    assert [ema.taken(begins, 12) for begins in (0, 3, 4, 12)] == [3, 3, 2, 0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, share=st.floats(-1, 2))
+def test_a_model_between_two_lies_on_the_line_and_at_its_ends_is_the_end(
+    seed: int, share: float
+) -> None:
+    a, b = walk(seed, 2)
+    for name, value in between(a, b, share).items():
+        expected = (1 - share) * a[name].double() + share * b[name].double()
+        torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-5)
+        assert torch.equal(between(a, b, 0.0)[name], a[name])
+        assert torch.equal(between(a, b, 1.0)[name], b[name])
+
+
+def test_averages_that_make_no_sense_are_refused() -> None:
+    for fields, says in (
+        ({"decay": 1.0}, "decay=1.0 of an average; give 0 <= decay < 1"),
+        ({"decay": float("nan")}, "decay=nan"),
+        ({"every": 0}, "every=0 steps; give 1 or more"),
+    ):
+        with pytest.raises(ValidationError, match=says):
+            Ema.model_validate(fields)
+
+
 def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(BadInput, match="'v' is in one of them only"):
+        between({"w": torch.ones(2)}, {"w": torch.ones(2), "v": torch.ones(2)}, 0.5)
+    ema = Moving(Ema())
+    ema.add({"w": torch.ones(2)})
+    with pytest.raises(BadInput, match="'v' is in one of them only"):
+        ema.add({"v": torch.ones(2)})
     window = Accumulator()
     window.add({"w": torch.ones(2)})
     with pytest.raises(BadInput, match="'v' is in one of them only"):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from ramify.optim.schedule import (
+    START,
     Asked,
     Constant,
     Cooldown,
@@ -26,7 +27,12 @@ B = 100  # tokens of a batch
 TRUNK = Constant(peak=1e-3, warmup=1000)
 PEAKS = st.floats(1e-6, 1.0)
 FINALS = st.floats(0, 1)
-COOLDOWNS = st.builds(Cooldown, shape=st.sampled_from(["sqrt", "linear"]), final=FINALS)
+NAMED = ("sqrt", "linear", "square", "cosine", "mirror_cosine")
+SHAPES = st.one_of(st.sampled_from(NAMED), st.floats(0.05, 8.0))
+COOLDOWNS = st.one_of(
+    st.builds(Cooldown, shape=SHAPES, final=FINALS),
+    st.builds(Cooldown, shape=st.just("exp"), final=st.floats(1e-6, 1)),
+)
 TRUNKS = st.builds(Constant, peak=PEAKS, warmup=st.integers(0, 10**6))
 
 
@@ -79,10 +85,33 @@ def test_a_trunk_and_a_cosine_have_these_rates_at_their_edges(
         ("sqrt", 0.0, 10_000, 0.0),
         ("sqrt", 0.2, 8500, 0.6),
         ("sqrt", 0.2, 10_001, 0.2),
+        ("square", 0.0, 8000, 1.0),
+        ("square", 0.0, 9000, 0.75),
+        ("square", 0.0, 10_000 - B, 1 - 0.95**2),
+        ("square", 0.0, 10_000, 0.0),
+        ("square", 0.2, 9000, 0.2 + 0.8 * 0.75),
+        ("cosine", 0.0, 8000, 1.0),
+        ("cosine", 0.0, 8500, 0.5 + 0.25 * math.sqrt(2)),
+        ("cosine", 0.0, 9000, 0.5),
+        ("cosine", 0.0, 10_000 - B, 0.5 + 0.5 * math.cos(0.95 * math.pi)),
+        ("cosine", 0.0, 10_001, 0.0),
+        ("mirror_cosine", 0.0, 8000, 1.0),
+        ("mirror_cosine", 0.0, 8500, 1.5 - (0.5 + 0.25 * math.sqrt(2))),  # 2·linear - cosine
+        ("mirror_cosine", 0.0, 9000, 0.5),
+        ("mirror_cosine", 0.0, 10_000, 0.0),
+        ("mirror_cosine", 0.1, 10_001, 0.1),
+        (0.1, 0.0, 8000 + B, 1 - 0.05**0.1),
+        (0.1, 0.0, 10_000, 0.0),
+        (3.0, 0.0, 9000, 1 - 0.125),
+        (3.0, 0.5, 10_000, 0.5),
+        ("exp", 0.01, 8000, 1.0),
+        ("exp", 0.01, 9000, 0.1),
+        ("exp", 0.01, 10_000, 0.01),
+        ("exp", 0.01, 10_001, 0.01),
     ],
 )
 def test_a_cooldown_has_these_rates_at_its_edges(
-    shape: str, final: float, tokens: int, share: float
+    shape: str | float, final: float, tokens: int, share: float
 ) -> None:
     cooldown = Cooldown.model_validate({"shape": shape, "final": final})
     branch = cooldown.leaving(TRUNK, leaves_at=8000, ends_at=10_000)
@@ -138,6 +167,7 @@ def test_a_cooldown_only_falls_and_stays_between_its_ends(
     rates = [rate(branch, at) for at in tokens]
     start = rate(branch, branch.leaves_at)
     slack = 1e-12 * start
+    assert rate(branch, branch.ends_at) == pytest.approx(branch.cooldown.final * start, abs=slack)
     assert all(a >= b - slack for a, b in pairwise(rates))
     assert all(branch.cooldown.final * start - slack <= r <= start + slack for r in rates)
 
@@ -152,6 +182,43 @@ def test_a_cooldown_leaves_any_parent_at_its_rate(
     assert rate(nested, leaves) == rate(branch, leaves)
     assert rate(nested, leaves + 1000) == pytest.approx(cooldown.final * rate(branch, leaves))
     assert warmup_of(nested) == warmup_of(branch.parent)
+
+
+@settings(deadline=None)
+@given(final=FINALS, over=st.floats(0, 1))
+def test_a_mirror_cosine_lies_as_far_from_the_line_as_the_cosine_does(
+    final: float, over: float
+) -> None:
+    mirror, line, cosine = (
+        Cooldown.model_validate({"shape": shape, "final": final}).factor(over)
+        for shape in ("mirror_cosine", "linear", "cosine")
+    )
+    assert mirror - line == pytest.approx(line - cosine, abs=1e-12)
+
+
+@pytest.mark.parametrize(("exponent", "name"), [(0.5, "sqrt"), (1, "linear"), (2.0, "square")])
+def test_an_exponent_that_has_a_name_is_that_shape(exponent: float, name: str) -> None:
+    given = Cooldown.model_validate({"shape": exponent})
+    assert given == Cooldown.model_validate({"shape": name})
+    assert given.factor(0.3) == pytest.approx(1 - 0.3**exponent, rel=1e-12)
+
+
+@settings(deadline=None)
+@given(branch=branches(), rewarm=st.floats(0, 0.9), place=st.floats(0, 1))
+def test_a_branch_that_warms_again_comes_up_to_its_parents_rate_and_then_descends(
+    branch: Leaving, rewarm: float, place: float
+) -> None:
+    length = branch.ends_at - branch.leaves_at
+    over = math.floor(rewarm * length)
+    again = branch.model_copy(update={"rewarm": over})
+    top = rate(branch.parent, branch.leaves_at)
+    assert rate(again, branch.leaves_at) == (START * top if over else top)
+    assert rate(again, branch.leaves_at + over) == top
+    assert warmup_of(again) == (branch.leaves_at + over if over else warmup_of(branch.parent))
+    up = math.floor(place * over)
+    expected = top * (0.01 + 0.99 * up / over) if over else top
+    assert rate(again, branch.leaves_at + up) == pytest.approx(expected, rel=1e-9)
+    assert rate(again, branch.ends_at) == rate(branch, branch.ends_at)
 
 
 def test_a_cooldown_can_leave_a_cosine() -> None:
@@ -191,7 +258,11 @@ def test_only_a_line_that_came_to_its_end_is_decayed() -> None:
         ({"kind": "cosine", "peak": 1, "horizon": 10, "final": 1.5}, "final=1.5 is no fraction"),
         ({"kind": "cooldown", "final": -0.1}, "final=-0.1 .* give a number from 0 to 1"),
         ({"kind": "cooldown", "final": float("nan")}, "final=nan"),
-        ({"kind": "cooldown", "shape": "square"}, "'sqrt' or 'linear'"),
+        ({"kind": "cooldown", "shape": "cubic"}, "'sqrt', 'linear'"),
+        ({"kind": "cooldown", "shape": 0.0}, "shape=0.0 is no exponent"),
+        ({"kind": "cooldown", "shape": -0.5}, "shape=-0.5 is no exponent"),
+        ({"kind": "cooldown", "shape": float("nan")}, "shape=nan is no exponent"),
+        ({"kind": "cooldown", "shape": "exp"}, "never comes to final=0.0; give it a final above 0"),
         ({"kind": "constant", "peak": 1, "warm_up": 3}, "warm_up"),
         ({"kind": "wsd", "peak": 1}, "kind"),
     ],
@@ -200,6 +271,17 @@ def test_a_schedule_that_makes_no_sense_is_refused(fields: dict[str, object], sa
     asked: TypeAdapter[Asked] = TypeAdapter(Asked)
     with pytest.raises(ValidationError, match=says):
         asked.validate_python(fields)
+
+
+def test_a_warm_up_again_as_long_as_its_branch_is_refused() -> None:
+    with pytest.raises(ValidationError, match="over before its rewarm=500 is; give a rewarm below"):
+        Cooldown().leaving(TRUNK, leaves_at=8000, ends_at=8500, rewarm=500)
+
+
+def test_nothing_leaves_a_branch_that_is_warming_again() -> None:
+    again = Cooldown().leaving(TRUNK, leaves_at=8000, ends_at=10_000, rewarm=1000)
+    with pytest.raises(ValidationError, match="before the warm-up ends at 9000"):
+        Cooldown().leaving(again, leaves_at=8900, ends_at=11_000)
 
 
 @pytest.mark.parametrize(

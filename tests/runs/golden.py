@@ -24,10 +24,12 @@ from ramify import (
     Constant,
     Corpus,
     Dedup,
+    EmaAverage,
     Evaluate,
     Export,
     Files,
     Forecast,
+    Interpolate,
     ModelConfig,
     PythonInstallation,
     Read,
@@ -45,6 +47,7 @@ from ramify.runs.recipe import Prints, load
 
 GOLDEN = Path(__file__).with_name("fingerprints.json")
 STEP = 64
+GONE = "gone"  # where a default was
 
 
 def kinds() -> Recipe:
@@ -75,6 +78,10 @@ def kinds() -> Recipe:
             trunk.cosine("cosine", 12 * STEP),
             trunk.cooldown("cooldown", 10 * STEP),
             Average(name="average", run=trunk.point(8 * STEP), windows=windows),
+            EmaAverage(name="emaaverage", run=trunk.point(8 * STEP)),
+            Interpolate(
+                name="interpolate", a=trunk.point(8 * STEP), b=Ref(name="cooldown"), share=0.5
+            ),
             Evaluate(name="evaluate", model=trunk.point(8 * STEP), corpora=sources, seq_len=16),
             Forecast(
                 name="forecast",
@@ -143,13 +150,18 @@ def current() -> dict[str, Any]:
 
 
 def silently_changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return the kinds whose defaults changed though their version did not."""
+    """Return the kinds whose defaults changed though their version did not.
+
+    A default that is new is no change: what was asked before is asked in the same words, and its
+    default must do what was done before there was the field.
+    """
     return [
         kind
         for kind, told in new["kinds"].items()
         if kind in old["kinds"]
         and told["version"] <= old["kinds"][kind]["version"]
-        and told["defaults"] != old["kinds"][kind]["defaults"]
+        and {k: told["defaults"].get(k, GONE) for k in old["kinds"][kind]["defaults"]}
+        != old["kinds"][kind]["defaults"]
     ]
 
 

@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from ramify import BroughtTokenizer, Complete, Export, Recipe, Ref, Windows
+from ramify import (
+    BroughtTokenizer,
+    Complete,
+    Ema,
+    EmaAverage,
+    Export,
+    Interpolate,
+    Recipe,
+    Ref,
+    Trunk,
+    Windows,
+)
 from ramify.runs.engine import job_of
 from ramify.runs.job import KINDS, Job
 from ramify.runs.lab import Lab
@@ -23,7 +34,7 @@ FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
 RUNS = ("trunk", "cooldown", "cosine")
-AFTER = ("average", "evaluate", "export", "complete")
+AFTER = ("average", "emaaverage", "interpolate", "evaluate", "export", "complete")
 SEED = 20_250_722
 
 
@@ -42,10 +53,13 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     lab = Lab(shutil.copytree(whole.folder, home / "lab"))
     tiny = loaded(recipe_file)
     trunk = tiny.by_name["trunk"].but(windows=Windows(steps=2, every=1))
+    assert isinstance(trunk, Trunk)
     brought = lab.folder / "tokenizer" / "tokenizer.json"
     more = (
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
+        EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),
+        Interpolate(name="between", a=trunk.point(8 * STEP), b=Ref(name="cool-10"), share=0.5),
         Complete(name="heard", model=Ref(name="best"), prompts=("the sum",), max_new_tokens=2),
     )
     steps = (*(trunk if step.name == "trunk" else step for step in tiny.steps), *more)

@@ -16,6 +16,7 @@ from ramify import (
     Constant,
     Cooled,
     Corpus,
+    Ema,
     Evaluate,
     Files,
     ModelConfig,
@@ -231,9 +232,14 @@ OTHER: dict[str, dict[str, Any]] = {
     "cooldown": {
         "parent": Ref(name="trunk", at=9 * STEP), "descent": schedule.Cooldown(shape="linear"),
         "mixture": {"a": 1.0}, "sources": {"b": Ref(name="a")}, "tokens": 11 * STEP,
+        "carry": "weights",
     },
     "average": {
         "run": Ref(name="trunk", at=9 * STEP), "last": 2, "windows": Windows(steps=8, every=2),
+    },
+    "emaaverage": {"run": Ref(name="trunk", at=9 * STEP), "ema": Ema(decay=0.9)},
+    "interpolate": {
+        "a": Ref(name="trunk", at=9 * STEP), "b": Ref(name="trunk", at=9 * STEP), "share": 0.25,
     },
     "evaluate": {
         "model": Ref(name="trunk", at=9 * STEP), "corpora": {"b": Ref(name="a")}, "seq_len": 8,
@@ -259,7 +265,7 @@ BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
     "tokenize": {"shard_tokens": 4096, "dtype": "uint32", "encoder": "tokenizers"},
     "trunk": {
         "tokens": 20 * STEP, "asked_tokens": 20 * STEP + 1, "numerics": Numerics(threads=2),
-        "probe": Probe(every=STEP), "windows": Windows(steps=4, every=2), "points": (STEP,),
+        "probe": Probe(every=STEP), "windows": Windows(steps=4, every=2), "ema": Ema(), "points": (STEP,),
         "log_every": 2, "skip_limit": 2,
     },
     "cosine": {},
@@ -286,7 +292,11 @@ def print_of(step: Step) -> str:
 def test_every_field_is_identity_or_conduct(kind: str) -> None:
     step = step_of(kind)
     known = OTHER[kind].keys() | BESIDE.get(kind, {}).keys() | {"name"}
-    derived = {"dedup": {"priority"}, "cosine": {"tokens"}}.get(kind, set())
+    derived = {
+        "dedup": {"priority"},
+        "cosine": {"tokens"},
+        "cooldown": {"rewarm", "stands_at"},  # with carry only, below
+    }.get(kind, set())
     assert type(step).model_fields.keys() == known | derived
     assert step.conduct <= BESIDE.get(kind, {}).keys()
 

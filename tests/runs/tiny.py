@@ -24,7 +24,7 @@ RECIPE = '''\
 """A tree in little: a trunk of two stages, cooldowns, a cosine, an average, evaluations."""
 
 from ramify import (
-    Average, Constant, Corpus, Dedup, Evaluate, Files, ModelConfig, Numerics, Probe, Read,
+    Average, Constant, Corpus, Dedup, Ema, Evaluate, Files, ModelConfig, Numerics, Probe, Read,
     Recipe, Ref, Stage, Tokenize, Tokenizer, Trunk, Windows,
 )
 
@@ -67,6 +67,7 @@ def recipe(
         points=tuple(n * STEP for n in extra),
         numerics=Numerics(threads=1, compile=False, dtype="float32"),
         windows=windows,
+        ema=Ema(decay=0.5, every=2),
         skip_limit=3,
         seed=seed,
     )

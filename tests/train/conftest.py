@@ -19,7 +19,8 @@ from ramify.optim.config import Windows
 from ramify.optim.schedule import Constant
 from ramify.tokens.mixture import Stage
 from ramify.train.distributed import World
-from ramify.train.make import Wanted, run_train
+from ramify.train.keeper import Wanted
+from ramify.train.make import run_train
 from ramify.train.steps import Numerics, Root, Run, Trunk
 
 VOCAB, SEQ_LEN, ROWS = 64, 16, 4

@@ -20,7 +20,8 @@ from ramify.ground.step import Input
 from ramify.model.network import Transformer
 from ramify.train import checkpoint
 from ramify.train.distributed import World, shard, world
-from ramify.train.make import Wanted, run_train
+from ramify.train.keeper import Wanted
+from ramify.train.make import run_train
 from ramify.train.state import State
 from ramify.train.steps import Trunk
 
@@ -70,7 +71,7 @@ def restore(job: dict[str, Any], world: World) -> bool:
     model = Transformer(checkpoint.read_config(folder))
     shard(model, model.blocks, world)
     run = Trunk.model_validate(job["trunk"])
-    checkpoint.restore(State.fresh(model, run.optimizer), folder, world, window=True)
+    checkpoint.restore(State.fresh(model, run.optimizer), folder, world, averages=True)
     return True
 
 

@@ -9,17 +9,15 @@ import torch
 from safetensors.torch import load_file
 
 from ramify.ground import artifact
-from ramify.ground.errors import BadInput, Corrupt, Diverged, Mismatch, NotFound
+from ramify.ground.errors import BadInput, Corrupt, Diverged, Mismatch
 from ramify.ground.journal import read
-from ramify.ground.step import Input, Ref
-from ramify.optim.config import Windows
+from ramify.ground.step import Ref
 from ramify.optim.schedule import Constant
 from ramify.tokens.mixture import Stage
 from ramify.train import checkpoint
 from ramify.train.line import Line
-from ramify.train.make import run_average
 from ramify.train.places import point_folder, points
-from ramify.train.steps import Average, Probe, Trunk
+from ramify.train.steps import Probe, Trunk
 
 from .conftest import STEP, Grow, trunk
 
@@ -142,36 +140,27 @@ def test_steps_that_are_not_finite_are_counted_and_leave_the_weights(grow: Grow)
         grow([poison], [200 * STEP])
 
 
-def test_an_average_is_the_mean_of_its_windows_and_loads_like_a_point(
-    grow: Grow, tmp_path: Path
-) -> None:
-    run = grow([trunk()], [16 * STEP])
-    step = Average(
-        name="mean", run=Ref(name="trunk", at=16 * STEP), last=2, windows=Windows(steps=4, every=2)
-    )
-    record = artifact.read_record(at(run, 16))
-    assert record is not None
-    out = tmp_path / "mean.partial"
-    out.mkdir()
-    given = {"run": Input(at(run, 16), record.model_dump(), record.fingerprint)}
-    facts = run_average(step, given, out, lambda *_, **__: None)
-    assert facts["ends"] == [16 * STEP, 12 * STEP]
-    mean = checkpoint.load_model(out, check=False).state_dict()
-    parts = [checkpoint.load_weights(run / "windows" / f"{n * STEP:015d}") for n in (12, 16)]
-    for name, value in mean.items():
-        torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
-    with pytest.raises(NotFound, match="wants 9 windows"):
-        run_average(step.but(last=9), given, out, lambda *_, **__: None)
-    with pytest.raises(Mismatch, match="asks for"):
-        run_average(step.but(windows=Windows(steps=8, every=2)), given, out, lambda *_, **__: None)
-
-
 def test_probes_tell_bits_per_byte_of_each_domain_with_an_error(grow: Grow) -> None:
     run = grow([trunk(probe=Probe(every=8 * STEP))], [16 * STEP])
     seen = read(run / "journal.jsonl", "probe")
     assert [line["tokens"] for line in seen] == [8 * STEP, 16 * STEP]
     assert seen[0]["bits_per_byte"].keys() == {"code", "prose"}
     assert all(error is not None for error in seen[0]["standard_error"].values())
+
+
+def test_a_run_is_probed_at_its_end_however_short_and_no_weight_knows(
+    grow: Grow, tmp_path: Path
+) -> None:
+    root = trunk(probe=Probe(every=8 * STEP))
+    run = grow([root], [5 * STEP], home=tmp_path / "probed")
+    unseen = grow([trunk()], [5 * STEP], home=tmp_path / "unseen")
+    assert [line["tokens"] for line in read(run / "journal.jsonl", "probe")] == [5 * STEP]
+    assert read(unseen / "journal.jsonl", "probe") == []
+    assert_same(at(run, 5), at(unseen, 5))
+    cool = grow(
+        [root, root.cooldown("cool", 7 * STEP, fraction=0.3)], [7 * STEP], parent=at(run, 5)
+    )
+    assert [line["tokens"] for line in read(cool / "journal.jsonl", "probe")] == [7 * STEP]
 
 
 def test_documents_can_be_kept_apart(grow: Grow, tmp_path: Path) -> None:

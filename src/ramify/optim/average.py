@@ -1,4 +1,4 @@
-"""Means of weights over windows of a run, and means of such means.
+"""Means of weights over windows of a run, means of such means, and the moving average of a run.
 
 steps    1 ───── h ───── 2h ───── 3h        windows saved along the run (h steps each)
          └──0──┘ └───1──┘ └───2──┘          compose([1, 2]) is the mean over h..3h
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ramify.ground.errors import BadInput
+from ramify.optim.config import Ema
 
 
 class Accumulator:
@@ -50,6 +51,50 @@ class Accumulator:
     def clear(self) -> None:
         """Begin an empty window."""
         self.sums, self.count = {}, 0
+
+
+class Moving:
+    """The exponential moving average under way along a run: its mean so far, and how many it took.
+
+    Means are fp32 whatever the weights are, and live where the weights live, sharded as they are.
+    `Moving(config, means, count)` goes on from a checkpoint, bit for bit.
+    """
+
+    def __init__(
+        self, config: Ema, means: Mapping[str, Tensor] | None = None, count: int = 0
+    ) -> None:
+        self.config, self.means, self.count = config, dict(means or {}), count
+
+    def told(self) -> dict[str, float | int]:
+        """Return its settings and how many sets of weights it took, as a point tells them."""
+        return {**self.config.model_dump(), "count": self.count}
+
+    @torch.no_grad()
+    def add(self, weights: Mapping[str, Tensor]) -> None:
+        """Take one set of weights in; raises BadInput if its names are not the first's."""
+        if not self.count:
+            self.means = {
+                name: value.detach().to(torch.float32, copy=True) for name, value in weights.items()
+            }
+        else:
+            _check_same_names(self.means, weights)
+            for name, mean in self.means.items():
+                mean.lerp_(weights[name].detach().float(), 1 - self.config.decay)
+        self.count += 1
+
+
+@torch.no_grad()
+def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return a·(1 - share) + b·share, summed in fp64, in the dtype of `a`; `a` itself at 0, `b` at 1.
+
+    Raises BadInput for weights of other names.
+    """
+    _check_same_names(a, b)
+    mixed = {}
+    for name, value in a.items():
+        total = value.to(torch.float64) * (1 - share)
+        mixed[name] = total.add_(b[name].to(torch.float64), alpha=share).to(value.dtype)
+    return mixed
 
 
 @torch.no_grad()

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ramify.optim.config import AdamW
+from ramify.ground.extras import need
+from ramify.optim.config import AdamW, Optimizer, ScheduleFree
 
 FUSED_DEVICES = frozenset({"cpu", "cuda", "xpu", "mps"})  # where torch fuses AdamW
 
 
-def groups(model: nn.Module, config: AdamW) -> list[dict[str, Any]]:
+def groups(model: nn.Module, config: Optimizer) -> list[dict[str, Any]]:
     """Return torch's parameter groups: what is decayed, then what is not, each in model order.
 
     Not decayed are token embeddings, also where they are tied to the head, and norms and biases
@@ -34,8 +35,13 @@ def groups(model: nn.Module, config: AdamW) -> list[dict[str, Any]]:
     return [{"params": params, "weight_decay": amount} for params, amount in both if params]
 
 
-def make_optimizer(model: nn.Module, config: AdamW) -> torch.optim.AdamW:
-    """Return AdamW over every parameter, fused where torch can, at rate 0 until `set_rate`."""
+def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
+    """Return the optimizer over every parameter, at rate 0 until `set_rate`.
+
+    AdamW is fused where torch can. Raises MissingExtra for schedule-free without its library.
+    """
+    if not isinstance(config, AdamW):
+        return _make_schedule_free(model, config)
     fused = all(p.device.type in FUSED_DEVICES for p in model.parameters())
     return torch.optim.AdamW(
         groups(model, config),
@@ -44,6 +50,17 @@ def make_optimizer(model: nn.Module, config: AdamW) -> torch.optim.AdamW:
         eps=config.eps,
         fused=True if fused else None,
     )
+
+
+def _make_schedule_free(model: nn.Module, config: ScheduleFree) -> torch.optim.Optimizer:
+    """Return schedule-free AdamW in its training mode: the warm-up is in the rates that it is given."""
+    library = need("schedulefree", extra="schedulefree")
+    optimizer = library.AdamWScheduleFree(
+        groups(model, config), lr=0.0, betas=(config.beta1, config.beta2), eps=config.eps
+    )
+    optimizer.train()
+    made: torch.optim.Optimizer = optimizer
+    return made
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -13,6 +13,7 @@ tokens:
     warmup - b         the last step of the warm-up, still below peak
     warmup             peak, exactly
     leaves_at          the parent's rate there, exactly: the branch's first step is the trunk's next
+    leaves_at          with a rewarm: a hundredth of that, and all of it at leaves_at + rewarm
     ends_at - b        the branch's last step: f(1 - b / (ends_at - leaves_at)), not yet `final`
     ends_at and after  `final` × the rate it left from; no step of the branch starts here
 """
@@ -22,12 +23,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ramify.ground.errors import BadInput
 from ramify.ground.units import Tokens
 
 START = 0.01  # of peak, where the warm-up begins: `wsd_schedule(init_div_factor=100)` in their code
+EXPONENTS = {0.5: "sqrt", 1: "linear", 2: "square"}  # of 1 - x^a, by the name of the shape
 
 
 class _Frozen(BaseModel):
@@ -80,38 +82,94 @@ class Cosine(_Frozen):
         return self
 
 
+def _as_named(shape: object) -> object:
+    """Return the name of an exponent that has one: one descent has one fingerprint."""
+    return EXPONENTS.get(shape, shape) if isinstance(shape, int | float) else shape
+
+
+Bounded = Literal["sqrt", "linear", "square", "cosine", "mirror_cosine"] | float
+"""The shapes that come to 0 by themselves."""
+
+Shape = Annotated[Bounded | Literal["exp"], BeforeValidator(_as_named)]
+"""How a descent comes down: a name, or the exponent a of 1 - x^a."""
+
+
 class Cooldown(_Frozen):
     """What a branch asks for: the shape of its descent, and the fraction of the rate it ends at.
 
     With x the share of the descent that is over, the rate it leaves from is multiplied by
-    final + (1 - final)·(1 - √x), or by final + (1 - final)·(1 - x) if linear. (1 - √x) was the best
-    of the shapes in Hägele et al., section 3.1 and appendix B.1; SmolLM2 takes linear to 0.
+    final + (1 - final)·f(x), where f(x) is
+
+        "sqrt"           1 - √x, the best of them (Hägele et al., section 3.1 and appendix B.1)
+        "linear"         1 - x, as SmolLM2 takes it, to 0
+        "square"         1 - x²
+        a number a       1 - x^a (appendix B.1, where 0.1 and 0.2 were clearly worse than 0.5)
+        "cosine"         (1 + cos πx) / 2
+        "mirror_cosine"  2·(1 - x) - (1 + cos πx) / 2
+
+    and by final^x for "exp", as in their code; it must end above 0. Raises BadInput for a `final`
+    or an exponent that is none.
     """
 
     kind: Literal["cooldown"] = "cooldown"
-    shape: Literal["sqrt", "linear"] = "sqrt"
+    shape: Shape = "sqrt"
     final: float = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         _check_final(self.final)
+        if isinstance(self.shape, float) and not (math.isfinite(self.shape) and self.shape > 0):
+            raise BadInput(
+                f"shape={self.shape} is no exponent of 1 - x^a", hint="give a number above 0"
+            )
+        if self.shape == "exp" and not self.final:
+            raise BadInput(
+                "an exponential descent never comes to final=0.0",
+                hint="give it a final above 0, like 0.01, or another shape",
+            )
         return self
 
-    def leaving(self, parent: Schedule, *, leaves_at: int, ends_at: int) -> Leaving:
+    def leaving(
+        self, parent: Schedule, *, leaves_at: int, ends_at: int, rewarm: int = 0
+    ) -> Leaving:
         """Return the rate of a branch that leaves `parent` at a token and ends at another."""
-        return Leaving(parent=parent, cooldown=self, leaves_at=leaves_at, ends_at=ends_at)
+        return Leaving(
+            parent=parent, cooldown=self, leaves_at=leaves_at, ends_at=ends_at, rewarm=rewarm
+        )
 
     def factor(self, over: float) -> float:
         """Return what the rate is multiplied by when a share `over` (0 to 1) of it is over."""
-        left = 1 - (math.sqrt(over) if self.shape == "sqrt" else over)
-        return self.final + (1 - self.final) * left
+        if self.shape == "exp":
+            return math.pow(self.final, over)
+        return self.final + (1 - self.final) * _left(self.shape, over)
+
+
+def _left(shape: Bounded, over: float) -> float:
+    """Return f(x) of a descent to 0: 1 at its begin, 0 at its end."""
+    match shape:
+        case "sqrt":
+            return 1 - math.sqrt(over)
+        case "linear":
+            return 1 - over
+        case "square":
+            return 1 - over * over
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * over))
+        case "mirror_cosine":
+            return 2 * (1 - over) - 0.5 * (1 + math.cos(math.pi * over))
+        case float():
+            return 1.0 - math.pow(over, shape)
+        case _:
+            assert_never(shape)
 
 
 class Leaving(_Frozen):
     """A cooldown in its place: the parent's rate up to leaves_at, and from there down to ends_at.
 
-    Raises BadInput if it ends before it leaves, if it leaves while the warm-up of its line is
-    still going, or where the parent's own rate has come down to 0.
+    With `rewarm`, the rate first comes up over so many tokens, linearly from a hundredth of what it
+    left at, as a warm-up does, for a branch whose optimizer starts anew. Raises BadInput if it ends
+    before it leaves or is warm, if it leaves while a warm-up of its line is still going, or where
+    the parent's own rate has come down to 0.
     """
 
     kind: Literal["leaving"] = "leaving"
@@ -119,6 +177,7 @@ class Leaving(_Frozen):
     cooldown: Cooldown
     leaves_at: Tokens
     ends_at: Tokens
+    rewarm: Tokens = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -127,6 +186,11 @@ class Leaving(_Frozen):
             raise BadInput(
                 f"a cooldown that leaves at {at} tokens ends at {end}",
                 hint=f"let it end above {at}, or leave before {end}",
+            )
+        if self.rewarm >= end - at:
+            raise BadInput(
+                f"a cooldown from {at} to {end} tokens is over before its rewarm={self.rewarm} is",
+                hint=f"give a rewarm below {end - at}, or a longer branch",
             )
         if at < (warm := warmup_of(self.parent)):
             raise BadInput(
@@ -160,13 +224,21 @@ def rate(schedule: Schedule, tokens: int) -> float:
                 return peak * _warmed(tokens, warmup)
             over = min(1.0, (tokens - warmup) / (horizon - warmup))
             return peak * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * over)))
-        case Leaving(parent=parent, cooldown=cooldown, leaves_at=leaves_at, ends_at=ends_at):
-            if tokens <= leaves_at:
+        case Leaving(parent=parent, leaves_at=leaves_at):
+            if tokens < leaves_at:
                 return rate(parent, tokens)
-            over = min(1.0, (tokens - leaves_at) / (ends_at - leaves_at))
-            return rate(parent, leaves_at) * cooldown.factor(over)
+            return rate(parent, leaves_at) * _share(schedule, tokens)
         case _:
             assert_never(schedule)
+
+
+def _share(branch: Leaving, tokens: int) -> float:
+    """Return the share of the rate it left at that a branch has at a token of its own."""
+    gone = tokens - branch.leaves_at
+    if gone < branch.rewarm:
+        return _warmed(gone, branch.rewarm)
+    gone, length = gone - branch.rewarm, branch.ends_at - branch.leaves_at - branch.rewarm
+    return branch.cooldown.factor(min(1.0, gone / length)) if gone else 1.0
 
 
 def _warmed(tokens: int, warmup: int) -> float:
@@ -174,8 +246,11 @@ def _warmed(tokens: int, warmup: int) -> float:
 
 
 def warmup_of(schedule: Schedule) -> int:
-    """Return the token at which the warm-up of a line is over."""
-    return warmup_of(schedule.parent) if isinstance(schedule, Leaving) else schedule.warmup
+    """Return the token at which the last warm-up of a line is over."""
+    if isinstance(schedule, Leaving):
+        again = schedule.leaves_at + schedule.rewarm
+        return again if schedule.rewarm else warmup_of(schedule.parent)
+    return schedule.warmup
 
 
 def decayed(schedule: Schedule, tokens: int) -> bool:

@@ -80,7 +80,8 @@ def _with_parent(lab: Lab, summary: Summary, run: RunFolder) -> Iterator[Pair]:
     assert isinstance(run.run, Cooldown)
     parent, at = run.run.parent.name, run.run.leaves_at
     end, above = run.run.tokens, summary.runs.get(parent)
-    left = decay_of(above, at) if above else ""
+    left: DecayState = "averaged" if run.run.parent.at is None else ""
+    left = decay_of(above, at) if above else left
     pair = Pair(LEFT, run.name, end, parent, at, decay_of(run, end), left)
     measured = _measured(lab, summary, pair)
     if measured.refused is None:

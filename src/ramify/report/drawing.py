@@ -61,7 +61,7 @@ def axis_of(summary: Summary) -> Axis:
 
 def lanes(rows: Sequence[Row]) -> list[Lane]:
     """Return a lane for each model: what left last lies nearest, so that no line crosses a label."""
-    models = [row for row in rows if row.is_run or row.kind == "average"]
+    models = [row for row in rows if row.is_run or row.is_average]
     names = {row.name for row in models}
     children: dict[str | None, list[Row]] = {}
     for row in models:
@@ -107,7 +107,7 @@ def _lane(summary: Summary, axis: Axis, lane: Lane) -> Markup:
     end = row.ends_at_tokens or row.told_tokens or row.leaves_at_tokens or 0
     x0, x1 = axis.x(row.leaves_at_tokens or 0), axis.x(end)
     parts = []
-    if row.kind == "average":
+    if row.is_average:
         parts.append(tag("path", d=f"M{x1:.1f} {lane.from_y or y:.1f}V{y:.1f}", class_="run average"))  # fmt: skip
     elif lane.from_y is None:
         parts.append(tag("path", d=f"M{x0:.1f} {y:.1f}H{x1:.1f}", class_=f"run {row.kind}"))
@@ -131,8 +131,9 @@ def _marks(summary: Summary, axis: Axis, row: Row, y: float) -> Iterator[Markup]
 
 
 def _end_mark(row: Row, x: float, y: float) -> Markup:
-    look = f"end {row.kind} {row.decay.replace(' ', '-')}"
-    if row.kind == "average":
+    kind = "average" if row.is_average else row.kind
+    look = f"end {kind} {row.decay.replace(' ', '-')}"
+    if row.is_average:
         return tag("path", d=f"M{x:.1f} {y - 5.5:.1f}l5.5 5.5l-5.5 5.5l-5.5 -5.5z", class_=look)
     return tag("circle", cx=x, cy=y, r=4.6, class_=look)
 

@@ -216,7 +216,7 @@ def page_data(told: Summary) -> dict[str, Any]:
             "name": run.name,
             "kind": run.run.kind(),
             "decay": told.row(run.name).decay,
-            "parent": run.parent if run.parent in told.runs else None,
+            "parent": run.above if run.above in told.runs else None,
             **_base(told, run),
             "leaves": run.begins_at,
             "first": thinned.first,
@@ -234,7 +234,7 @@ def _base(told: Summary, run: RunFolder) -> dict[str, Any]:
     """Return whose loss a run's is held against along tokens: its parent's, of a cosine the trunk's."""
     trunks = [other for other in told.runs.values() if other.run.kind() == "trunk"]
     alike = [t for t in trunks if t.line.root.model == run.line.root.model]
-    base = told.runs.get(run.parent or "") or (alike[0] if alike and run not in trunks else None)
+    base = told.runs.get(run.above or "") or (alike[0] if alike and run not in trunks else None)
     if base is None:
         return {"base": None, "alike": 0}
     return {"base": base.name, "alike": alike_until(run, base, run.series.end or 0)}

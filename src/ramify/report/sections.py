@@ -15,7 +15,7 @@ from ramify.train.documents import Difference
 SIGNIFICANT = 2.0  # standard errors
 GROUPS = (  # by decay state: a table never mixes them without saying so
     ("decayed", "Decayed: the rate came to the end of its descent"),
-    ("averaged", "Averaged: the mean of a trunk's weights, its rate constant"),
+    ("averaged", "Averaged: a mean of weights, of a run whose rate is its own"),
     ("part way", "Part way: stopped on the descent"),
     ("constant", "Constant rate: not decayed, so not to be compared with the above"),
     ("", "Of unknown decay"),

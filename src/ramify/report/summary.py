@@ -17,7 +17,7 @@ from ramify.report.forecasts import Forecasted, forecasts
 from ramify.report.tree import RunFolder, others_of, runs_of
 from ramify.runs.lab import Lab, Place, read_json
 from ramify.scaling.flops import forward_flops, six_nd
-from ramify.train.steps import Cooldown, Cosine
+from ramify.train.steps import AVERAGES, Cooldown, Cosine
 
 LAST_STEPS = 20  # over which the loss of a point is averaged
 DecayState = Literal["decayed", "constant", "part way", "averaged", ""]
@@ -65,6 +65,11 @@ class Row:
     def is_run(self) -> bool:
         """Whether it trains."""
         return self.kind in RUN_KINDS
+
+    @property
+    def is_average(self) -> bool:
+        """Whether it is a mean of weights."""
+        return self.kind in AVERAGES
 
     @property
     def mean_bits(self) -> float | None:
@@ -203,7 +208,7 @@ def summary(lab: Lab) -> Summary:
 
 def _rank(row: Row) -> int:
     data = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
-    order = (*data, "run", "average", "evaluate", "forecast")
+    order = (*data, "run", *AVERAGES, "evaluate", "forecast")
     kind = "run" if row.is_run else row.kind
     return order.index(kind) if kind in order else len(order)
 
@@ -259,6 +264,8 @@ def decay_of(run: RunFolder, tokens: int | None) -> DecayState:
         return ""
     if run.line.decayed(tokens):
         return "decayed"
+    if run.line.is_schedule_free:
+        return "averaged"
     return "constant" if run.run.kind() == "trunk" else "part way"
 
 
@@ -296,21 +303,17 @@ def _other_row(lab: Lab, place: Place, record: Record | None, found: _Found) -> 
         fingerprint=record.fingerprint,
         made=record.made,
     )
-    match record.kind:
-        case "average":
-            return _average_row(row, record, found)
-        case "evaluate":
-            return _evaluate_row(row, record, found)
-        case _:
-            return row
+    if record.kind in AVERAGES:
+        return _average_row(row, record, found)
+    return _evaluate_row(row, record, found) if record.kind == "evaluate" else row
 
 
 def _average_row(row: Row, record: Record, found: _Found) -> Row:
     best = best_evaluation(row.name, record.facts["tokens"], found.judged)
-    run = found.runs.get(record.parents["run"]["name"])
+    run = _run_of(record.name, found)
     return replace(
         row,
-        parent=record.parents["run"]["name"],
+        parent=next(iter(record.parents.values()))["name"],
         ends_at_tokens=record.facts["tokens"],
         decay="averaged",
         bits_per_byte=best.bits if best else {},
@@ -322,10 +325,7 @@ def _average_row(row: Row, record: Record, found: _Found) -> Row:
 
 def _evaluate_row(row: Row, record: Record, found: _Found) -> Row:
     own = found.evaluations[row.name]
-    run = found.runs.get(own.model)
-    if run is None and own.model in found.records:  # an average: it has its run's network
-        above = found.records[own.model].parents.get("run", {})
-        run = found.runs.get(above.get("name", ""))
+    run = _run_of(own.model, found)
     root = run.line.root if run else None
     tokens = sum(score["tokens"] for score in own.scores.values())
     return replace(
@@ -339,6 +339,16 @@ def _evaluate_row(row: Row, record: Record, found: _Found) -> Row:
         bits_from=own.name,
         flops=forward_flops(root.model, record.step["seq_len"], tokens) if root else 0.0,
     )
+
+
+def _run_of(model: str, found: _Found) -> RunFolder | None:
+    """Return the run that a model is of, itself or as a mean of its weights; None if it is not there."""
+    while model not in found.runs:
+        record = found.records.get(model)
+        if record is None or record.kind not in AVERAGES:
+            return None
+        model = next(iter(record.parents.values()))["name"]
+    return found.runs[model]
 
 
 def _begun_kind(lab: Lab, place: Place) -> str:
@@ -365,7 +375,7 @@ def _evaluations(
             at = run.run.tokens if at is None else at
             decay = decay_of(run, at)
         elif (made := records.get(model)) is not None:
-            at, decay = made.facts.get("tokens"), "averaged" if made.kind == "average" else ""
+            at, decay = made.facts.get("tokens"), "averaged" if made.kind in AVERAGES else ""
         like = (
             *sorted(corpora.items()),
             record.step["seq_len"],

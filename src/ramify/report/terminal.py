@@ -18,7 +18,7 @@ from ramify.report.summary import Amount, Row, Summary, error_of_mean
 from ramify.runs.engine import side_by_side, visible_gpus
 from ramify.runs.order import makespan
 from ramify.runs.plan import Item, Plan
-from ramify.train.steps import Cooldown, Run
+from ramify.train.steps import AVERAGES, Cooldown, Run
 
 WIDE = 104  # columns from which mixtures stand in the table
 DECAY_STYLES = {
@@ -29,7 +29,12 @@ DECAY_STYLES = {
     "": "",
 }
 DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
-BESIDE = ("average", "evaluate", "forecast")  # shown in the tree itself, or in a table of their own
+BESIDE = (*AVERAGES, "evaluate", "forecast")  # in the tree itself, or in a table of their own
+AVERAGE_WORDS = {
+    "average": "average",
+    "emaaverage": "moving average",
+    "interpolate": "interpolation",
+}
 STATE_STYLES = {
     "done": "green", "partial": "yellow", "wanted": "dim", "diverged": "bold red", "held": "red",
 }  # fmt: skip
@@ -116,7 +121,7 @@ def _table() -> Table:
 
 def _branches(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
     """Yield runs and averages with the guide that draws their place in the tree."""
-    models = [row for row in rows if row.is_run or row.kind == "average"]
+    models = [row for row in rows if row.is_run or row.is_average]
     names = {row.name for row in models}
     children: dict[str | None, list[Row]] = {}
     for row in models:
@@ -155,8 +160,8 @@ def _name(row: Row, guide: str) -> Text:
     text.append(row.name, style="" if row.state == "done" else "yellow")
     if row.leaves_at_tokens is not None:
         text.append(f" @ {show_count(row.leaves_at_tokens)}", style="dim")
-    elif row.kind == "average":
-        text.append(" average", style="dim")
+    elif row.is_average:
+        text.append(f" {AVERAGE_WORDS[row.kind]}", style="dim")
     return text
 
 

@@ -73,8 +73,13 @@ class RunFolder:
 
     @property
     def parent(self) -> str | None:
-        """The run that it left, None for a root."""
+        """The run or average that it left, None for a root."""
         return self.run.parent.name if isinstance(self.run, Cooldown) else None
+
+    @property
+    def above(self) -> str | None:
+        """The run whose line it goes on: the one that it left, or that it left an average of."""
+        return str(self.born["lineage"][-2]["name"]) if self.parent else None
 
     @property
     def begins_at(self) -> int:
@@ -136,7 +141,7 @@ def runs_of(lab: Lab) -> Iterator[RunFolder]:
     names = {run.name for run in found}
     children: dict[str | None, list[RunFolder]] = {}
     for run in found:
-        children.setdefault(run.parent if run.parent in names else None, []).append(run)
+        children.setdefault(run.above if run.above in names else None, []).append(run)
     stack = sorted(children.get(None, []), key=_root_order, reverse=True)
     while stack:
         run = stack.pop()

@@ -18,7 +18,7 @@ from ramify.ground.step import Input, Step, Tell
 from ramify.release.steps import Complete, Export
 from ramify.runs.job import Job, is_run
 from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
-from ramify.train.steps import Average, Cooldown, Cosine, Run, Trunk
+from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolate, Run, Trunk
 
 # where each is made, imported when it is: curation and packing start without torch
 MAKERS: dict[type[Step], str] = {
@@ -30,7 +30,9 @@ MAKERS: dict[type[Step], str] = {
     Trunk: "ramify.train.make:run_train",
     Cosine: "ramify.train.make:run_train",
     Cooldown: "ramify.train.make:run_train",
-    Average: "ramify.train.make:run_average",
+    Average: "ramify.train.average:run_average",
+    EmaAverage: "ramify.train.average:run_ema",
+    Interpolate: "ramify.train.average:run_interpolate",
     Evaluate: "ramify.evals.make:run_evaluate",
     Forecast: "ramify.evals.forecast:run_forecast",
     Export: "ramify.release.make:run_export",
@@ -118,9 +120,10 @@ def _train(
     stopping: Callable[[], bool],
 ) -> bool:
     train = importlib.import_module("ramify.train.make")
+    keeper = importlib.import_module("ramify.train.keeper")
     distributed = importlib.import_module("ramify.train.distributed")
     notes = _Notes(say)
-    wanted = train.Wanted(
+    wanted = keeper.Wanted(
         run=lineage[-1],
         lineage=lineage,
         inputs=_inputs(job),

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ramify.ground import artifact
+from ramify.ground.artifact import Record
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.units import parse_count, show_count
 from ramify.runs import job
 from ramify.runs.lab import Lab
 from ramify.train import places
 from ramify.train.line import Line
-from ramify.train.steps import Run
+from ramify.train.steps import AVERAGES, Run
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,27 @@ def find(lab: Lab, target: str) -> Model:
     place = lab.place(name)
     if not place.is_run:
         record = artifact.require_sound(place.folder, hashes=False)
-        if record.kind != "average":
+        if record.kind not in AVERAGES:
             raise BadInput(f"{name} is a {record.kind}, no model", hint="name a run or an average")
-        parent = record.parents["run"]
-        return Model(
-            target, place.folder, line_of(lab, parent["name"]), parent["at"], averaged=True
-        )
+        line, tokens = line_of(lab, _run_of(lab, record)), int(record.facts["tokens"])
+        return Model(target, place.folder, line, tokens, averaged=True)
     points = places.points(place.folder)
     tokens = parse_count(text) if text else max(points, default=0)
     if tokens not in points:
         there = ", ".join(map(str, points)) or "none yet"
         raise NotFound(f"{name} has no point at {tokens} tokens", hint=f"points: {there}")
-    return Model(f"{name}@{tokens}", points[tokens], line_of(lab, name), tokens, averaged=False)
+    line = line_of(lab, name)
+    return Model(f"{name}@{tokens}", points[tokens], line, tokens, averaged=line.is_schedule_free)
+
+
+def _run_of(lab: Lab, record: Record) -> str:
+    """Return the run whose weights a mean of weights is of; of several, the first."""
+    while record.kind in AVERAGES:
+        above = next(iter(record.parents.values()))["name"]
+        if lab.place(above).is_run:
+            return str(above)
+        record = artifact.require_sound(lab.at(above), hashes=False)
+    raise NotFound(f"{record.name} is a mean of no run", hint="name a run or an average")
 
 
 def sources_of(lab: Lab, line: Line) -> dict[str, Path]:

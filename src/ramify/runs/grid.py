@@ -61,7 +61,7 @@ class _Family(BaseModel):
     rows: int
     warmup: Tokens = 0
     budgets: tuple[Tokens, ...] = ()  # each is where a branch, and a cosine run, ends
-    cooldowns: tuple[tuple[float, str], ...] = ((0.2, "sqrt"),)  # (fraction, shape)
+    cooldowns: tuple[tuple[float, schedule.Shape], ...] = ((0.2, "sqrt"),)  # (fraction, shape)
     seeds: tuple[int, ...] = (0,)
     cosine: bool = False  # a cosine run from fresh weights for each budget, too
     cosine_over_constant: float = Field(default=COSINE_OVER_CONSTANT, gt=0)
@@ -106,7 +106,7 @@ class _Family(BaseModel):
             )
         return self
 
-    def _descent(self, shape: str) -> schedule.Cooldown:
+    def _descent(self, shape: schedule.Shape) -> schedule.Cooldown:
         return schedule.Cooldown.model_validate({"shape": shape})
 
     def _lines(self, home: str, size: Size, seed: int, learned: Learned) -> Iterator[Step]:
@@ -140,7 +140,8 @@ class _Family(BaseModel):
         self, home: str, cools: Sequence[Cooldown], by_model: dict[Ref, str], learned: Learned
     ) -> Iterator[Forecast]:
         for cool in sorted(cools, key=lambda run: (run.tokens, run.leaves_at)):
-            before = learned.setdefault(cool.descent.shape, [])
+            shape = str(cool.descent.shape)
+            before = learned.setdefault(shape, [])
             mean = None
             if self.averages:
                 name = f"{home}/mean{self.averages[0]}-{label(cool.leaves_at)}"
@@ -152,7 +153,7 @@ class _Family(BaseModel):
                 name=f"{home}/forecast-{what}-from{len(before)}",
                 trunk=cool.parent,
                 ends_at=cool.tokens,
-                shape=cool.descent.shape,
+                shape=shape,
                 left=left,
                 averaged=mean,
                 learned=tuple(before),
@@ -185,7 +186,7 @@ class _Family(BaseModel):
         )
 
     def _cooldown(
-        self, trunk: Trunk, name: str, tokens: int, fraction: float, shape: str
+        self, trunk: Trunk, name: str, tokens: int, fraction: float, shape: schedule.Shape
     ) -> Cooldown:
         kept = {"log_every": self.log_every, "skip_limit": self.skip_limit}
         fields: dict[str, Any] = {"fraction": fraction, "shape": shape, **kept}
@@ -315,8 +316,9 @@ def rate_label(rate: float) -> str:
     return f"{rate:g}"
 
 
-def _named(fraction: float, shape: str) -> str:
-    return f"{shape}{100 * fraction:g}"
+def _named(fraction: float, shape: schedule.Shape) -> str:
+    power = f"{shape:g}power" if isinstance(shape, float) else shape
+    return f"{power}{100 * fraction:g}"
 
 
 def _refuse_twins(cools: Sequence[Cooldown]) -> None:

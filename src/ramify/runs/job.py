@@ -12,7 +12,7 @@ from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
 from ramify.release.steps import Complete, Export
 from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
-from ramify.train.steps import Average, Cooldown, Cosine, Run, Trunk
+from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolate, Run, Trunk
 
 DRIVER = "RAMIFY_DRIVER"  # in a worker's environment: the process that it works for
 
@@ -28,6 +28,8 @@ KINDS: dict[str, type[Step]] = {
         Cosine,
         Cooldown,
         Average,
+        EmaAverage,
+        Interpolate,
         Evaluate,
         Forecast,
         Export,

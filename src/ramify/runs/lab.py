@@ -136,7 +136,7 @@ class Lab:
                 "run": place.name,
                 "kind": own["kind"],
                 "parent": parent.get("name"),
-                "leaves_at": parent.get("at"),
+                "leaves_at": parent.get("at") or own.get("stands_at"),
                 "tokens": tokens,
                 "decayed": record.facts["decayed"],
                 "loss": recent_loss(steps, tokens),

@@ -18,6 +18,7 @@ from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
 from ramify.ground.journal import read as read_journal
 from ramify.ground.step import Step
 from ramify.model.config import ModelConfig
+from ramify.runs.averages import check_average
 from ramify.runs.diverged import keep_out
 from ramify.runs.lab import Lab
 from ramify.runs.price import Cost, Measure, by_product, by_six_nd, by_tokens, cost
@@ -25,13 +26,14 @@ from ramify.runs.recipe import Prints, Recipe, folders_above
 from ramify.scaling.flops import forward_flops, six_nd, train_flops
 from ramify.train import places
 from ramify.train.line import Line
-from ramify.train.steps import Average, Cooldown, Root, Run
+from ramify.train.steps import Average, Cooldown, EmaAverage, Root, Run
 
 StepState = Literal[
     "done", "partial", "wanted", "diverged", "held"
 ]  # held: needs one that diverged
 NOT_TO_DO = ("done", "diverged", "held")
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
+BYTES_OF_SUM = 4  # of each average under way, and of the mean of a schedule-free optimizer
 ASSUMED_FLOPS = 1e11  # a second of one CPU core, where nothing was measured yet
 ROUNDED_TOLD = 3  # runs whose rounding is told one by one
 EPOCHS_WARNED = 4.0  # SmolLM2, section 4: no source beyond 4 to 5 epochs
@@ -256,31 +258,10 @@ def _item(
     if record is not None:
         _refuse_otherwise(step.name, record.asked, prints.asked(step.name))
         return Item(step, "done")
-    if isinstance(step, Average):
-        _check_average(recipe, step)
+    if isinstance(step, Average | EmaAverage):
+        check_average(recipe, step)
     begun = artifact.partial(lab.at(step.name)).exists()
     return Item(step, "partial" if begun else "wanted", flops=flops)
-
-
-def _check_average(recipe: Recipe, step: Average) -> None:
-    """Refuse an average of windows that its run will not have saved."""
-    run = recipe.by_name[step.run.name]
-    assert isinstance(run, Run)
-    if run.windows != step.windows:
-        saved = run.windows and f"steps={run.windows.steps}, every={run.windows.every}"
-        raise BadInput(
-            f"{step.name} averages windows of steps={step.windows.steps}, "
-            f"every={step.windows.every}; {run.name} saves {saved or 'none'}",
-            hint="give both the same Windows",
-        )
-    line = recipe.line(run)
-    size = step.windows.steps * line.step_tokens
-    whole = (recipe.end(step.run) or 0) // size - -(-line.begins_at // size)
-    if whole < step.last:
-        raise BadInput(
-            f"{step.name} averages {step.last} windows up to {step.run}; {run.name} has {whole}",
-            hint="take fewer, shorter ones, or a later point",
-        )
 
 
 def _run_item(
@@ -315,9 +296,15 @@ def _run_item(
         todo_tokens=growth + replay,
         replay_tokens=replay,
         flops=by_product(line.root, growth + replay),
-        disk_bytes=len(missing) * line.root.model.parameters * BYTES_OF_STATE,
+        disk_bytes=len(missing) * line.root.model.parameters * _bytes_of_state(line, run),
         warnings=warnings,
     )
+
+
+def _bytes_of_state(line: Line, run: Run) -> int:
+    """Return the bytes of a point for each parameter: weights, moments, averages under way."""
+    means = (run.windows is not None, run.ema is not None, line.is_schedule_free)
+    return BYTES_OF_STATE + BYTES_OF_SUM * sum(means)
 
 
 def _points(

@@ -21,6 +21,7 @@ from pydantic import (
     SerializeAsAny,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -28,7 +29,7 @@ from ramify.ground.artifact import digest
 from ramify.ground.errors import BadInput, NotFound, RamifyError, told
 from ramify.ground.step import Ref, Step, check_name, identity
 from ramify.train.line import Line
-from ramify.train.steps import Cooldown, Root, Run, Trunk
+from ramify.train.steps import Average, Cooldown, EmaAverage, Root, Run, Trunk
 
 INSTALLED = "ramify.recipes"
 MISTAKES = (
@@ -43,6 +44,16 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     steps: tuple[SerializeAsAny[Step], ...]
+
+    @field_validator("steps")
+    @classmethod
+    def _placed(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Let each branch off an average know where that stands."""
+        named = {step.name: step for step in steps}
+        return tuple(
+            step.placed(named.get(step.parent.name)) if isinstance(step, Cooldown) else step
+            for step in steps
+        )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -154,10 +165,12 @@ class Recipe(BaseModel):
         line = [run]
         while isinstance(last := line[-1], Cooldown):
             parent = self.by_name[last.parent.name]
+            if last.parent.at is None and isinstance(parent, Average | EmaAverage):
+                parent = self.by_name[parent.run.name]
             if not isinstance(parent, Run):
                 raise BadInput(
                     f"{last.name} leaves {parent.name}, which is no run",
-                    hint="let it leave a trunk, a cosine run or a branch",
+                    hint="let it leave a trunk, a cosine run, a branch or an average of one",
                 )
             line.append(parent)
         return tuple(reversed(line))

@@ -4,6 +4,7 @@ at/000000000819200/
     tensors/model.safetensors       or shard-K-... by K ranks; any world reads either
     tensors/optimizer.safetensors
     tensors/window.safetensors      the sum of the window under way
+    tensors/ema.safetensors         the moving average under way
     model.json  state.json  record.json
 """
 
@@ -63,9 +64,13 @@ def save(state: State, folder: Path, record: Record, world: World) -> None:
 def _parts(state: State) -> dict[str, Mapping[str, Tensor]]:
     parts: dict[str, Mapping[str, Tensor]] = {
         "model": state.weights(),
-        "optimizer": state.moments(),
+        "optimizer": state.moved.held(),
     }
-    return {**parts, "window": state.window.sums} if state.window.count else parts
+    if state.window.count:
+        parts["window"] = state.window.sums
+    if state.ema is not None and state.ema.count:
+        parts["ema"] = state.ema.means
+    return parts
 
 
 def _named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,19 +97,49 @@ def write_weights(folder: Path, config: ModelConfig, weights: Mapping[str, Tenso
     _write_tensors(folder / "tensors" / "model.safetensors", _named("model", weights))
 
 
-def restore(state: State, folder: Path, world: World, *, window: bool) -> None:
-    """Fill a state from a point, in any world; with `window`, the accumulator under way too."""
+def restore(state: State, folder: Path, world: World, *, averages: bool) -> None:
+    """Fill a state from a point, in any world; with `averages`, those under way too.
+
+    A moving average that the state carries goes on if the point holds the very same one.
+    """
     scalars = _read_json(folder / "state.json")
-    into = {**_named("model", state.weights()), **_named("optimizer", state.moments())}
+    weights, held = state.moved.filled()
+    into = {**_named("model", weights), **_named("optimizer", held)}
     sums: dict[str, Tensor] = {}
-    if window and scalars["window_count"]:
-        sums = {name: torch.zeros_like(value) for name, value in state.weights().items()}
+    if averages and scalars["window_count"]:
+        sums = _like(state)
         into.update(_named("window", sums))
+    if averages and state.ema is not None:
+        before = scalars.get("ema") or {}
+        state.ema.count = before["count"] if state.ema.told() == {**before, "count": 0} else 0
+        state.ema.means = _like(state) if state.ema.count else {}
+        into.update(_named("ema", state.ema.means))
     load_tensors(into, folder / "tensors", world)
-    state.tokens, state.chain = scalars["tokens"], scalars["chain"]
-    state.skipped, state.bad_in_a_row = scalars["skipped"], scalars["bad_in_a_row"]
-    state.set_steps(scalars["steps"])
+    state.set_scalars(scalars)
     state.window = Accumulator(sums, scalars["window_count"] if sums else 0)
+
+
+def take_weights(state: State, folder: Path, record: Record, world: World) -> None:
+    """Fill the weights of a fresh state from a point or an average, and stand where that stood.
+
+    Moments, counts and averages stay as they are: fresh. Raises Corrupt where the record does not
+    tell the hash chain, as those of the first version's averages did not.
+    """
+    load_tensors(_named("model", state.weights()), folder / "tensors", world)
+    chain = record.facts.get("chain")
+    if chain is None:
+        raise Corrupt(
+            f"{record.name} does not tell which batches it has seen",
+            hint=f"type: ramify forget {record.name}, then run again",
+        )
+    state.tokens, state.chain = int(record.facts["tokens"]), str(chain)
+
+
+def _like(state: State) -> dict[str, Tensor]:
+    return {
+        name: torch.zeros_like(value, dtype=torch.float32)
+        for name, value in state.weights().items()
+    }
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -122,19 +157,23 @@ def read_config(folder: Path) -> ModelConfig:
         ) from error
 
 
-def load_model(folder: Path, *, check: bool = True) -> Transformer:
-    """Return the network of a point or an average, on the CPU in float32, its files checked first."""
+def load_model(folder: Path, *, check: bool = True, part: str = "model") -> Transformer:
+    """Return the network of a point or an average, on the CPU in float32, its files checked first.
+
+    `part` names which of the weights that it holds: its own, or a point's moving average, "ema".
+    """
     if check:
         artifact.require_sound(folder)
     model = Transformer(read_config(folder))
     weights = {name: value.detach() for name, value in model.named_parameters()}
-    load_tensors(_named("model", weights), folder / "tensors", ALONE)
+    load_tensors(_named(part, weights), folder / "tensors", ALONE)
     return model.eval()
 
 
-def load_weights(folder: Path) -> dict[str, Tensor]:
+def load_weights(folder: Path, *, part: str = "model") -> dict[str, Tensor]:
     """Return the weights of a point, an average or a window, by parameter name."""
-    return {name: value.detach() for name, value in load_model(folder).named_parameters()}
+    model = load_model(folder, part=part)
+    return {name: value.detach() for name, value in model.named_parameters()}
 
 
 def wrong(folder: Path) -> list[str]:

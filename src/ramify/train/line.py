@@ -9,6 +9,7 @@ from itertools import pairwise
 from pydantic import ValidationError
 
 from ramify.ground.errors import BadInput, told
+from ramify.optim.config import ScheduleFree
 from ramify.optim.schedule import Schedule, decayed, rate
 from ramify.tokens.path import Path, SourceSize
 from ramify.train.steps import Cooldown, Cosine, Root, Run, Trunk
@@ -26,6 +27,13 @@ class Line:
         self.root = root
         self.branches = tuple(run for run in branches if isinstance(run, Cooldown))
         self.run = runs[-1]
+        if self.branches and self.is_schedule_free:
+            raise BadInput(
+                f"{self.branches[0].name} cools down off {root.name}, whose optimizer is "
+                "schedule-free: its points are means of a line that never cools down",
+                hint=f"evaluate the points of {root.name} as they are, or cool down off a trunk "
+                "with optimizer=AdamW()",
+            )
         self.schedule  # noqa: B018  # a branch that cannot leave where it says is refused here
         self._check_whole_steps()
 
@@ -46,11 +54,19 @@ class Line:
         for branch in self.branches:
             try:
                 line = branch.descent.leaving(
-                    line, leaves_at=branch.leaves_at, ends_at=branch.tokens
+                    line,
+                    leaves_at=branch.leaves_at,
+                    ends_at=branch.tokens,
+                    rewarm=branch.rewarm,
                 )
             except ValidationError as error:
                 raise BadInput(f"{branch.name}: {told(error)}") from error
         return line
+
+    @property
+    def is_schedule_free(self) -> bool:
+        """Whether its points are means of the line, as of a schedule-free optimizer."""
+        return isinstance(self.root.optimizer, ScheduleFree)
 
     @property
     def step_tokens(self) -> int:

@@ -80,7 +80,7 @@ def train(setup: Setup, state: State, until: int) -> bool:
         update = step(setup, state, batch)
         _average(setup, state)
         _write(setup, state, update, time.perf_counter() - began)
-        _look(setup, state)
+        _look(setup, state, until)
         setup.tell(state.tokens, until, "tokens", f"loss {update.loss:.3f}")
         _refuse_blown_up(setup, state, update)
         stop = agreed(setup.stopping(), setup.world)
@@ -149,8 +149,10 @@ def _by_source(setup: Setup, batch: Batch, losses_R: Tensor) -> tuple[list[float
 
 
 def _average(setup: Setup, state: State) -> None:
-    """Take the weights into the window under way; save the window where it ends."""
+    """Take the weights into the averages under way; save the window where it ends."""
     number = state.tokens // setup.line.step_tokens
+    if state.ema is not None and state.ema.config.takes(number):
+        state.ema.add(state.weights())
     if setup.windows is None or not setup.windows.takes(number):
         return
     state.window.add(state.weights())
@@ -182,10 +184,11 @@ def _write(setup: Setup, state: State, update: Update, seconds: float) -> None:
     )
 
 
-def _look(setup: Setup, state: State) -> None:
+def _look(setup: Setup, state: State, until: int) -> None:
+    """Look at what is due: every so many tokens, and at the end, however short the way was."""
     before = state.tokens - setup.line.step_tokens
     for probe in setup.probes:
-        if state.tokens // probe.every > before // probe.every:
+        if state.tokens == until or state.tokens // probe.every > before // probe.every:
             seen = probe.look(state)
             if setup.journal is not None:
                 setup.journal.write(probe.name, state.tokens, **seen)

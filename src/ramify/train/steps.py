@@ -1,4 +1,4 @@
-"""What a training run is asked for: a root (trunk or cosine), a branch, an average; torch-free.
+"""What a training run is asked for: a root (trunk or cosine), a branch, means of weights; torch-free.
 
 Trunk ──●───────●──────▶        no length: `tokens` only says how far it is wanted
          ╲       ╲
@@ -8,20 +8,23 @@ Trunk ──●───────●──────▶        no length: `
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step, canonical
 from ramify.ground.units import Tokens, parse_count
 from ramify.model.config import ModelConfig
 from ramify.optim import schedule
-from ramify.optim.config import AdamW, Windows
+from ramify.optim.config import AdamW, Ema, Optimizer, ScheduleFree, Windows
+from ramify.optim.schedule import Shape
 from ramify.tokens.mixture import Mixture, Stage, check_stages
 
+NOT_AVERAGED: Mapping[str, None] = {"windows": None, "ema": None}  # of a control, unless asked for
 ROUNDING = 0.01  # an asked token count further than this from a whole step is refused
 
 
@@ -48,13 +51,14 @@ class Run(Step, ABC):
     """A training line. Fields in `conduct` decide what is kept and told, never a weight."""
 
     conduct: ClassVar[frozenset[str]] = frozenset(
-        {"asked_tokens", "numerics", "probe", "windows", "points", "log_every", "skip_limit"}
+        {"asked_tokens", "numerics", "probe", "windows", "ema", "points", "log_every", "skip_limit"}
     )
     tokens: Tokens
     asked_tokens: int | None = None  # before rounding to whole steps
     numerics: Numerics = Numerics()
     probe: Probe | None = None
     windows: Windows | None = None
+    ema: Ema | None = None
     points: tuple[Tokens, ...] = ()  # kept besides those that the plan asks for
     log_every: int = 1  # steps between lines of the journal
     skip_limit: int = 10  # steps with a loss or gradient that is not finite, before it stops
@@ -68,7 +72,7 @@ class Root(Run, ABC):
     stages: tuple[Stage, ...]
     seq_len: int
     rows: int
-    optimizer: AdamW = AdamW()
+    optimizer: Annotated[Optimizer, Field(discriminator="kind")] = AdamW()
     seed: int = 0
     mask_documents: bool = False  # attention within documents only
 
@@ -133,6 +137,27 @@ class Root(Run, ABC):
         """Return the ref to this run at a token, rounded to a whole step."""
         return Ref(name=self.name, at=whole_steps(parse_count(at), self.step_tokens, "at"))
 
+    def averages(
+        self, at: int | str, lasts: Iterable[int], *, home: str | None = None
+    ) -> tuple[Average, ...]:
+        """Return the averages of the last 1, 2, ... windows up to a token: a sweep of the horizon.
+
+        With an `Evaluate` of each it is the curve of Hägele et al., section 4.1 (LAWA). They are
+        called `HOME/last-N`, HOME being `averages/NAME-TOKENS` unless given. Raises BadInput if the
+        run saves no windows.
+        """
+        point = self.point(at)
+        if self.windows is None:
+            raise BadInput(
+                f"{self.name} saves no windows to average",
+                hint="give it windows=Windows(steps=..., every=...)",
+            )
+        home = home or f"averages/{self.name}-{point.at}"
+        return tuple(
+            Average(name=f"{home}/last-{last}", run=point, last=last, windows=self.windows)
+            for last in lasts
+        )
+
 
 class Trunk(Root):
     """A run at constant learning rate after a warm-up: it has no length, `tokens` is conduct."""
@@ -145,7 +170,8 @@ class Trunk(Root):
         tokens: int | str,
         *,
         fraction: float = 0.2,
-        shape: Literal["sqrt", "linear"] = "sqrt",
+        off: Average | EmaAverage | None = None,
+        shape: Shape = "sqrt",
         final: float = 0.0,
         **fields: Any,
     ) -> Cooldown:
@@ -153,22 +179,26 @@ class Trunk(Root):
 
         It leaves at the whole step nearest to (1 - fraction) × tokens, so that it ends on its
         budget (Hägele et al., section 3). A `mixture` may name any source of the trunk's; others
-        come with `sources`.
+        come with `sources`. `off` an average it leaves where that stands, with its weights alone:
+        give it a `rewarm`.
         """
         asked = parse_count(tokens)
         end = whole_steps(asked, self.step_tokens, f"tokens of {name}")
         at = round(end * (1 - fraction) / self.step_tokens) * self.step_tokens
+        leaves: dict[str, Any] = {"parent": Ref(name=self.name, at=at)}
+        if off is not None and off.run.at is not None:
+            at = off.run.at
+            leaves = {"parent": Ref(name=off.name), "carry": "weights", "stands_at": at}
         read = {name for stage in self.stages_before(at) for name in stage.mixture}
         mixture: Mapping[str, float] = fields.get("mixture") or {}
         new = {n: self.sources[n] for n in mixture if n in self.sources and n not in read}
         return Cooldown(
             name=name,
-            parent=Ref(name=self.name, at=at),
             tokens=end,
             asked_tokens=None if asked == end else asked,
             descent=schedule.Cooldown(shape=shape, final=final),
             numerics=self.numerics,
-            **{"probe": self.probe, "sources": new, **fields},
+            **{"probe": self.probe, "sources": new, **leaves, **fields},
         )
 
     def cosine(
@@ -187,9 +217,7 @@ class Trunk(Root):
             final=final,
         )
         fields = {field: getattr(self, field) for field in Root.model_fields}
-        return Cosine(
-            **{**fields, "name": name, "tokens": tokens, "schedule": own, "windows": None}
-        )
+        return Cosine(**{**fields, "name": name, "tokens": tokens, "schedule": own, **NOT_AVERAGED})
 
 
 class Cosine(Root):
@@ -204,6 +232,11 @@ class Cosine(Root):
                 f"{self.name} has tokens={self.tokens} and a horizon of {self.schedule.horizon}",
                 hint="a cosine run ends at its horizon: give both the same",
             )
+        if isinstance(self.optimizer, ScheduleFree):
+            raise BadInput(
+                f"{self.name} has a schedule and an optimizer that is schedule-free",
+                hint="give it optimizer=AdamW()",
+            )
         return self
 
 
@@ -212,26 +245,46 @@ class Cooldown(Run):
 
     It goes on through the data where its parent stood, with the mixture in force there, unless it
     names one: then it is an annealing run, and new `sources` may come with it.
+
+    With carry="all" the optimizer's moments come along. With "weights" they begin anew, and so does
+    the count of their bias correction: the rate then comes up again over `rewarm` tokens, from a
+    hundredth of what it left at, before it descends. Such a branch may also leave an Average or an
+    EmaAverage (a parent without `at`), which stands where its run stood, `stands_at`; the recipe
+    that holds both fills that in.
     """
 
     parent: Ref
     descent: schedule.Cooldown = schedule.Cooldown()
     mixture: Mixture | None = None
     sources: dict[str, Ref] = Field(default_factory=dict)
+    carry: Literal["all", "weights"] = "all"
+    rewarm: Tokens = 0
+    stands_at: Tokens | None = None  # of a parent that is an average: the token of its run
 
-    @field_validator("parent")
-    @classmethod
-    def _leaves_at_a_token(cls, parent: Ref) -> Ref:
-        if parent.at is None:
+    @model_validator(mode="after")
+    def _can_leave(self) -> Self:
+        parent = self.parent.name
+        if self.carry == "all" and self.parent.at is None:
             raise BadInput(
-                f"a branch of {parent.name} must say where it leaves",
-                hint=f"give parent=Ref(name={parent.name!r}, at=...)",
+                f"a branch of {parent} must say where it leaves",
+                hint=f"give parent=Ref(name={parent!r}, at=...), or carry='weights' if {parent} "
+                "is an average, which has no moments to carry",
             )
-        return parent
+        if self.carry == "all" and self.rewarm:
+            raise BadInput(
+                f"{self.name} carries its moments on and has rewarm={self.rewarm}",
+                hint="give carry='weights', or leave rewarm out",
+            )
+        if self.parent.at is not None and self.stands_at is not None:
+            raise BadInput(
+                f"{self.name} leaves {self.parent} and has stands_at={self.stands_at}",
+                hint="leave stands_at out: it is for a parent that is an average",
+            )
+        return self
 
     @model_validator(mode="after")
     def _ends_after_it_leaves(self) -> Self:
-        if self.tokens <= self.leaves_at:
+        if self.is_placed and self.tokens <= self.leaves_at:
             raise BadInput(
                 f"{self.name} leaves at {self.leaves_at} tokens and ends at {self.tokens}",
                 hint=f"let it end above {self.leaves_at}",
@@ -239,10 +292,38 @@ class Cooldown(Run):
         return self
 
     @property
+    def is_placed(self) -> bool:
+        """Whether it is known where it leaves: off an average, once a recipe holds both."""
+        return self.parent.at is not None or self.stands_at is not None
+
+    @property
     def leaves_at(self) -> int:
         """The token at which it leaves its parent."""
-        assert self.parent.at is not None
-        return self.parent.at
+        at = self.parent.at if self.parent.at is not None else self.stands_at
+        assert at is not None
+        return at
+
+    def placed(self, parent: Step | None) -> Self:
+        """Return it with the token at which its parent stands, where that is an average.
+
+        Raises BadInput if it says that it stands elsewhere, or leaves a run at no token.
+        """
+        if self.parent.at is not None:
+            return self
+        if isinstance(parent, Run):
+            raise BadInput(
+                f"{self.name} must say where it leaves {parent.name}",
+                hint=f"give parent=Ref(name={parent.name!r}, at=...)",
+            )
+        if not isinstance(parent, Average | EmaAverage):
+            return self
+        at = parent.run.at
+        if self.stands_at not in (None, at):
+            raise BadInput(
+                f"{self.name} has stands_at={self.stands_at}, and {parent.name} stands at {at}",
+                hint="leave stands_at out",
+            )
+        return self if self.stands_at == at else self.but(stands_at=at)
 
 
 class Average(Step):
@@ -260,6 +341,50 @@ class Average(Step):
                 hint="give last >= 1 and run=Ref(name=..., at=...)",
             )
         return self
+
+
+class EmaAverage(Step):
+    """The exponential moving average of a run's weights, as it stood at a point; a model like any.
+
+    The run must carry the very same `ema` from where it begins: an average that began late, or
+    another one, is refused.
+    """
+
+    run: Ref
+    ema: Ema = Ema()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.run.at is None:
+            raise BadInput(
+                f"{self.name} must say at which token it takes the average of {self.run}",
+                hint=f"give run=Ref(name={self.run.name!r}, at=...)",
+            )
+        return self
+
+
+class Interpolate(Step):
+    """A model on the straight line between two: the weights of a × (1 - share) + b × share.
+
+    Hägele et al., section 3.2 (Fig. 7): from before a cooldown to after it, the loss falls smoothly
+    all along it. A share below 0 or above 1 goes on beyond the ends. It stands at the later token.
+    """
+
+    a: Ref
+    b: Ref
+    share: float
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not math.isfinite(self.share):
+            raise BadInput(
+                f"share={self.share} of {self.name} is no place on a line",
+                hint="give a number, 0 for a and 1 for b",
+            )
+        return self
+
+
+AVERAGES = ("average", "emaaverage", "interpolate")  # kinds of steps that are means of weights
 
 
 def _asked(wanted: int, rounded: int, before: int | None, step: int) -> int | None:
