@@ -20,7 +20,7 @@ from ramify.ground.step import Ref, Step, check_name
 from ramify.ground.units import Tokens, parse_count, show_count
 from ramify.model.config import ModelConfig, preset
 from ramify.optim import schedule
-from ramify.optim.config import AdamW, Windows
+from ramify.optim.config import AdamW, Ema, Windows
 from ramify.optim.schedule import Constant
 from ramify.tokens.mixture import Stage
 from ramify.train.steps import Average, Cooldown, Cosine, Numerics, Probe, Trunk
@@ -70,6 +70,7 @@ class _Family(BaseModel):
     numerics: Numerics = Numerics(threads=1)
     probe: Probe | None = None
     windows: Windows | None = None
+    ema: Ema | None = None
     averages: tuple[int, ...] = ()  # so many last windows, averaged where each branch leaves
     evaluate: bool = True  # each end point
     evaluate_left: bool = False  # the trunk too, wherever a branch leaves it
@@ -179,6 +180,7 @@ class _Family(BaseModel):
             numerics=self.numerics,
             probe=self.probe,
             windows=self.windows,
+            ema=self.ema,
             mask_documents=self.mask_documents,
             log_every=self.log_every,
             skip_limit=self.skip_limit,
