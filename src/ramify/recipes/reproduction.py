@@ -78,7 +78,7 @@ def _data(corpus_bytes: int) -> tuple[list[Step], dict[str, Ref]]:
         held_out=0.03,
         held_out_least=16,
     )
-    corpora = {d: Corpus(ref=Ref(name=clean.name), part=d) for d in DOMAINS}
+    corpora: dict[str, Corpus] = {d: Corpus(ref=Ref(name=clean.name), part=d) for d in DOMAINS}
     tokenizer = Tokenizer(name="tokenizer", corpora=corpora, vocab=VOCAB, sample_bytes=2_000_000)
     packed = [
         Tokenize(name=d, corpus=corpora[d], tokenizer=Ref(name=tokenizer.name), max_context=512)
