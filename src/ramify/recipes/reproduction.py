@@ -34,8 +34,9 @@ PEAK = 4e-3  # constant; the cosine runs peak at twice it (Hägele et al., Fig. 
 WARMUP = 20 * STEP
 WINDOWS = Windows(steps=20, every=2)
 EMA = Ema(decay=0.95, every=2)
-HORIZONS = (1, 2, 4, 8)  # windows: 2% to 16% of the longest trunk
-MIDDLE = "1M"  # the size at which one thing is varied at a time
+HORIZONS = (1, 2, 4, 8)  # windows: 2% to 16% of the longest budget
+FORETOLD_FROM = 4  # windows behind where each cooldown leaves
+VARIED = "0.4M"  # the size at which one thing is varied at a time
 SHAPES: tuple[Shape, ...] = ("linear", "cosine", "mirror_cosine", "square")
 FRACTIONS = (0.02, 0.05, 0.1, 0.4)  # 0.2 is in the core
 RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
@@ -107,13 +108,13 @@ class _Study:
         }
 
     def part(self, part: Part, sizes: tuple[str, ...]) -> Iterator[Step]:
-        """Yield the steps of a part; those of the middle size lean on its trunks."""
+        """Yield the steps of a part; what is varied leans on the trunks of one size."""
         if part == "core":
             yield from self.grid(sizes).steps()
         elif part == "rates":
             yield from self.rates()
         else:
-            made = self.grid((MIDDLE,), full=False).steps()
+            made = self.grid((VARIED,), full=False).steps()
             yield from made
             for trunk in [step for step in made if isinstance(step, Trunk)]:
                 cools = [s for s in made if isinstance(s, Cooldown) and s.parent.name == trunk.name]
@@ -129,7 +130,7 @@ class _Study:
             cosine=full,
             windows=WINDOWS,
             ema=EMA,
-            averages=HORIZONS if full else (),
+            averages=(FORETOLD_FROM,) if full else (),
             evaluate_left=True,
             forecast=full,
         )
@@ -149,20 +150,15 @@ class _Study:
         yield from ends
 
     def averages(self, trunk: Trunk, last: Cooldown) -> Iterator[Step]:
-        """Yield (e): on each budget the trunk, its means over windows, its moving average; schedule-free runs."""
-        home = trunk.name.removesuffix("/trunk")
-        for budget in self.budgets:
-            at = trunk.point(budget).at
-            assert at is not None
-            grown = trunk.but(tokens=max(trunk.tokens, at))
-            yield grown
-            ema = EmaAverage(name=f"{home}/ema-{label(at)}", run=grown.point(at), ema=EMA)
-            yield ema
-            yield self._evaluate(home, Ref(name=ema.name))
-            yield self._evaluate(home, grown.point(at))
-            for mean in grown.averages(at, HORIZONS):
-                yield mean
-                yield self._evaluate(home, Ref(name=mean.name))
+        """Yield (e): the trunk where the last cooldown ends, its means and moving average there, schedule-free runs."""
+        home, end = trunk.name.removesuffix("/trunk"), last.tokens
+        grown = trunk.but(tokens=max(trunk.tokens, end))
+        moving = EmaAverage(name=f"{home}/ema-{label(end)}", run=grown.point(end), ema=EMA)
+        means = grown.averages(end, HORIZONS, home=f"{home}/windows-{label(end)}")
+        yield from (grown, moving, *means)
+        yield self._evaluate(home, grown.point(end))
+        for mean in (moving, *means):
+            yield self._evaluate(home, Ref(name=mean.name))
         yield from self._schedule_free(trunk, last)
 
     def path(self, trunk: Trunk, last: Cooldown) -> Iterator[Step]:
@@ -180,7 +176,7 @@ class _Study:
         sweep = Sweep(
             **self.common,  # type: ignore[arg-type]
             name="rates",
-            model=SIZES[MIDDLE],
+            model=SIZES[VARIED],
             peaks=RATES,
             budgets=self.budgets[:1],  # type: ignore[arg-type]
             cosine_over_constant=1.0,
