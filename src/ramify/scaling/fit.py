@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ramify.ground.errors import BadInput
-from ramify.scaling.law import NAMES, Floats, Law, Optimum
+from ramify.scaling.law import NAMES, Floats, Law
 from ramify.scaling.points import Points
 
 HUBER = 1e-3  # in log L: Hoffmann et al. 2022, appendix D.3, and Besiroglu et al. 2024
@@ -43,10 +43,10 @@ class Bootstrap:
         low, high = interval(self.draws)
         return {n: (float(a), float(b)) for n, a, b in zip(NAMES, low, high, strict=True)}
 
-    def optimum(self, flops: float) -> dict[str, tuple[float, float]]:
+    def optimum(self, flops: float, each: float = 6.0) -> dict[str, tuple[float, float]]:
         """Return the intervals of the optimum for a budget, and of the exponent of N_opt."""
         found = [
-            {**law.optimum(flops).json(), "parameters_exponent": law.parameters_exponent}
+            {**law.optimum(flops, each).json(), "parameters_exponent": law.parameters_exponent}
             for law in self.laws()
             if min(law.A, law.B, law.alpha, law.beta) > 0
         ]
@@ -72,10 +72,6 @@ class Fit:
         p = self.points
         residuals: Floats = np.log(self.law.loss(p.parameters, p.tokens)) - np.log(p.loss)
         return residuals
-
-    def optimum(self, flops: float) -> Optimum:
-        """Return the best N and D for a budget."""
-        return self.law.optimum(flops)
 
 
 def interval(draws: Floats) -> tuple[Floats, Floats]:

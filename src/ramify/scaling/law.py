@@ -17,7 +17,7 @@ NAMES = ("E", "A", "B", "alpha", "beta")
 
 @dataclass(frozen=True)
 class Optimum:
-    """The parameters N and tokens D that reach the lowest loss for a budget of C = 6·N·D FLOPs."""
+    """The parameters N and tokens D that reach the lowest loss for a budget of FLOPs."""
 
     flops: float
     parameters: float
@@ -69,10 +69,10 @@ class Law:
         """The a of N_opt ∝ C^a: β / (α + β)."""
         return self.beta / (self.alpha + self.beta)
 
-    def optimum(self, flops: float) -> Optimum:
-        """Return the best N and D for a budget, in closed form (Hoffmann et al. 2022, equation 4).
+    def optimum(self, flops: float, each: float = 6.0) -> Optimum:
+        """Return the best N and D for a budget C, in closed form (Hoffmann et al. 2022, equation 4).
 
-        Raises BadInput where the budget is not positive, or the law falls in no direction.
+        `each` is the k of C = k·N·D: 6, unless FLOPs were counted otherwise. Raises BadInput where the budget is not positive, or the law falls in no direction.
         """
         if not flops > 0:
             raise BadInput(f"a budget of {flops} FLOPs", hint="give a number above 0, like 1e21")
@@ -83,7 +83,6 @@ class Law:
             )
         ratio = math.log(self.alpha * self.A) - math.log(self.beta * self.B)
         exponent = self.alpha + self.beta
-        log_n = (ratio + self.beta * math.log(flops / 6)) / exponent
-        n = math.exp(log_n)
-        d = flops / 6 / n
+        n = math.exp((ratio + self.beta * math.log(flops / each)) / exponent)
+        d = flops / each / n
         return Optimum(flops, n, d, float(self.loss(n, d)))

@@ -47,6 +47,11 @@ class Points:
         """How many counts of tokens there are, those within 1% being one."""
         return _distinct(self.tokens)
 
+    @property
+    def flops_each(self) -> float:
+        """FLOPs of a token and parameter, at the median: 6, or what was counted otherwise."""
+        return float(np.median(self.flops / (self.parameters * self.tokens)))
+
     def take(self, chosen: NDArray[Any], *notes: str) -> Points:
         """Return the points at `chosen` (a mask, or indices), with notes on why."""
         at = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
@@ -168,6 +173,15 @@ def without_lowest_ratio(points: Points, count: int) -> Points:
     order = np.argsort(points.tokens / points.parameters, kind="stable")
     note = f"left out the {count} points with the fewest tokens per parameter, as asked"
     return points.take(np.sort(order[count:]), note)
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """Return the points of several tables as one; their notes are left behind."""
+    columns = zip(*((p.parameters, p.tokens, p.loss, p.flops) for p in parts), strict=True)
+    n, d, loss, flops = (np.concatenate(column) for column in columns)
+    labels = tuple(label for p in parts for label in p.labels)
+    seeds = tuple(seed for p in parts for seed in p.seeds)
+    return Points(n, d, loss, flops, labels, seeds)
 
 
 def _points(count: int) -> str:
