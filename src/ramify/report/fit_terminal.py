@@ -56,8 +56,9 @@ def _fitted(answer: Answer, found: Fitted) -> Iterator[RenderableType]:
         cells = [_interval(intervals[name])] if intervals else []
         table.add_row(SYMBOLS[name], _number(value), *cells, Text(MEANING[name], style="dim"))
     yield table
-    resampled = f"; 95% of {answer.draws} bootstrap resamples" if intervals else ""
-    yield Text(f"losses: {answer.unit}{resampled}", style="dim")
+    said = [f"losses in {answer.unit}"] if answer.unit else []
+    said += [f"intervals hold 95% of {answer.draws} bootstrap resamples"] if intervals else []
+    yield Text("; ".join(said), style="dim")
     yield Text()
     yield _optima(answer, found)
     yield Text()
@@ -168,10 +169,10 @@ def _comparison(answer: Answer, found: Comparison) -> Iterator[RenderableType]:
 
 def _pairs(answer: Answer, found: Comparison, pairs: Pairs) -> Iterator[RenderableType]:
     first, second = found.arms
-    count = len(pairs.first)
+    count, unit = len(pairs.first), f"; {answer.unit}" if answer.unit else ""
     yield Text(
         f"{count} pairs of one size, budget and seed: {first} - {second} is "
-        f"{pairs.difference:+.4f} on average ({_interval(pairs.interval)}, 95%; {answer.unit})"
+        f"{pairs.difference:+.4f} on average ({_interval(pairs.interval)}, 95%{unit})"
     )
     if pairs.line is not None:
         line = pairs.line

@@ -76,7 +76,7 @@ class Answer:
     """All that was found; one of `fitted`, `isoflop` and `comparison` is there."""
 
     points: Points
-    unit: str
+    unit: str  # of losses; "": the table did not say
     notes: tuple[str, ...]
     budget: float
     draws: int
@@ -129,7 +129,7 @@ def _rows(
             f"which columns of {path.name}?",
             hint="type: --params COLUMN --tokens COLUMN --loss COLUMN",
         )
-    return read_rows(path), columns, "as in the table", ()
+    return read_rows(path), columns, "", ()
 
 
 def _points(

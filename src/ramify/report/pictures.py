@@ -95,7 +95,7 @@ def envelope(axes: Axes, found: Fitted, unit: str) -> None:
     best = [law.optimum(c, points.flops_each).loss for c in flops]
     axes.plot(flops, best, color=INK, lw=2, label="envelope: the best of any size")
     axes.axhline(law.E, color=GREY, ls=":", lw=1.2, label=f"E = {law.E:.3g}")
-    _labels(axes, "training FLOPs", f"loss ({unit})", "Losses and the law of each size")
+    _labels(axes, "training FLOPs", _loss(unit), "Losses and the law of each size")
     axes.set_xscale("log")
     low, high = points.loss.min(), points.loss.max()
     axes.set_ylim(min(law.E, low) - 0.05 * (high - low), high + 0.1 * (high - low))
@@ -124,8 +124,8 @@ def contour(axes: Axes, found: Fitted, unit: str) -> None:
     axes.set_xlim(n[0], n[-1])
     axes.set_ylim(d[0], d[-1])
     _labels(axes, "parameters N", "tokens D", "Loss over sizes and budgets")
-    axes.legend(fontsize=8, loc="lower right", framealpha=0.85)
-    _bar(axes, filled, f"loss ({unit})", "%.2f")
+    axes.legend(fontsize=8, loc="upper left", framealpha=0.85)
+    _bar(axes, filled, _loss(unit), "%.2f")
 
 
 def _frontier(law: Law, points: Points, n: Floats, d: Floats) -> tuple[Floats, Floats]:
@@ -166,7 +166,7 @@ def parabolas(axes: Axes, points: Points, found: IsoFlop, unit: str) -> None:
     heights = np.array([p.loss for p in found.parabolas])
     room = 0.45 * float(np.ptp(heights)) + 0.02 * heights.max()
     axes.set_ylim(heights.min() - 0.25 * room, heights.max() + room)
-    _labels(axes, "parameters N", f"loss ({unit})", "IsoFLOPs; diamonds are the best sizes")
+    _labels(axes, "parameters N", _loss(unit), "IsoFLOPs; diamonds are the best sizes")
     mappable = need("matplotlib.cm", extra="plots").ScalarMappable(norm=scale, cmap=COLOURS)
     _bar(axes, mappable, "training FLOPs C")
 
@@ -193,8 +193,8 @@ def diagonal(axes: Axes, found: Comparison, unit: str) -> None:
     first, second = found.arms
     _labels(
         axes,
-        f"{second}: loss ({unit})",
-        f"{first}: loss ({unit})",
+        f"{second}: {_loss(unit)}",
+        f"{first}: {_loss(unit)}",
         "Pairs of one size, budget, seed",
     )
     if found.pairs is None:
@@ -241,6 +241,10 @@ def _labels(axes: Axes, x: str, y: str, title: str) -> None:
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
     axes.set_title(title, fontsize=11, loc="left")
+
+
+def _loss(unit: str) -> str:
+    return f"loss ({unit})" if unit else "loss"
 
 
 def _log_scale(values: Floats) -> Any:
