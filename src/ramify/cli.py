@@ -392,7 +392,9 @@ def fit_command(
     exclude_lowest_ratio: Annotated[
         int, typer.Option(metavar="K", help="Leave out K points of fewest tokens per parameter")
     ] = 0,
-    law: Annotated[str, typer.Option(help="chinchilla or isoflop")] = "chinchilla",
+    law: Annotated[
+        str, typer.Option(help="chinchilla, isoflop or tokens (one size)")
+    ] = "chinchilla",
     compare: Annotated[
         str | None, typer.Option(metavar="ARM,ARM", help="Do two arms have one law?")
     ] = None,

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ramify.ground.units import show_count, show_flops
-from ramify.report.fitting import Answer, Fitted
+from ramify.report.fitting import Answer, Fitted, ahead
 from ramify.scaling.compare import Comparison, Pairs
 from ramify.scaling.isoflop import IsoFlop
 from ramify.scaling.law import NAMES
+from ramify.scaling.one_size import TokensLaw
 from ramify.scaling.trust import Errors
 
 SYMBOLS = dict(zip(NAMES, ("E", "A", "B", "α", "β"), strict=True))
@@ -38,6 +39,8 @@ def _parts(answer: Answer) -> Iterator[RenderableType]:
         yield from _fitted(answer, answer.fitted)
     if answer.isoflop is not None:
         yield from _isoflop(answer, answer.isoflop)
+    if answer.one_size is not None:
+        yield from _one_size(answer, answer.one_size)
     if answer.comparison is not None:
         yield from _comparison(answer, answer.comparison)
     for note in answer.notes:
@@ -134,6 +137,26 @@ def _isoflop(answer: Answer, found: IsoFlop) -> Iterator[RenderableType]:
             f"{one.tokens / one.parameters:.1f}",
             f"{one.loss:.4f}",
         )
+    yield table
+
+
+def _one_size(answer: Answer, found: TokensLaw) -> Iterator[RenderableType]:
+    count = len(answer.points)
+    yield Text.assemble(
+        ("L(D) = E + B/D^β", "bold"),
+        f"   of one size, fitted to {count} points ({_extent(answer)})",
+    )
+    intervals = found.intervals()
+    table = _table("constant", "value", *(["95% interval"] if intervals else []))
+    for name, value in found.constants.items():
+        cells = [_interval(intervals[name])] if intervals else []
+        table.add_row(SYMBOLS[name], _number(value), *cells)
+    yield table
+    yield Text()
+    table = _table("after", "loss", *(["95% interval"] if intervals else []))
+    for row in ahead(found, answer.points):
+        cells = [_interval(row["interval"])] if row["interval"] else []
+        table.add_row(f"{show_count(row['tokens'])} tokens", f"{row['loss']:.4f}", *cells)
     yield table
 
 

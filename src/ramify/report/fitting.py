@@ -14,11 +14,13 @@ from ramify.scaling.compare import Comparison, compare
 from ramify.scaling.fit import Fit, fit
 from ramify.scaling.isoflop import IsoFlop, fit_isoflop
 from ramify.scaling.law import Optimum
+from ramify.scaling.one_size import TokensLaw, fit_tokens
 from ramify.scaling.points import Points, joined, without_lowest_ratio
 from ramify.scaling.table import Columns, cell, points_of, read_rows
 from ramify.scaling.trust import Errors, extrapolation, leave_one_out, residuals, worst_points
 
-LAWS = ("chinchilla", "isoflop")
+LAWS = ("chinchilla", "isoflop", "tokens")
+AHEAD = (1, 2, 4, 10)  # times the most tokens, for which the law of one size is told
 Tell = Callable[[int, int], None]
 
 
@@ -73,7 +75,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Answer:
-    """All that was found; one of `fitted`, `isoflop` and `comparison` is there."""
+    """All that was found; one of `fitted`, `isoflop`, `one_size` and `comparison` is there."""
 
     points: Points
     unit: str  # of losses; "": the table did not say
@@ -82,6 +84,7 @@ class Answer:
     draws: int
     fitted: Fitted | None = None
     isoflop: IsoFlop | None = None
+    one_size: TokensLaw | None = None
     comparison: Comparison | None = None
     arms: Mapping[str, Points] = field(default_factory=dict)
 
@@ -92,6 +95,8 @@ class Answer:
             return {**self.fitted.json(), **told}
         if self.isoflop is not None:
             return {**_isoflop_json(self.isoflop, self.budget), "points": len(self.points), **told}
+        if self.one_size is not None:
+            return {**_tokens_json(self.one_size, self.points), "points": len(self.points), **told}
         assert self.comparison is not None
         return {**_comparison_json(self.comparison), "points": len(self.points), **told}
 
@@ -99,7 +104,7 @@ class Answer:
 def answer(path: Path, asked: Asked, tell: Tell | None = None) -> Answer:
     """Read a lab or a table and fit what is asked; raises BadInput or NotFound with what to type."""
     if asked.law not in LAWS:
-        raise BadInput(f"--law {asked.law}", hint=f"type: --law {' or '.join(LAWS)}")
+        raise BadInput(f"--law {asked.law}", hint=f"one of: {', '.join(LAWS)}")
     rows, columns, unit, notes = _rows(path, asked.columns)
     if asked.arms is not None:
         return _compared(rows, columns, asked, unit, notes)
@@ -111,6 +116,8 @@ def answer(path: Path, asked: Asked, tell: Tell | None = None) -> Answer:
     if asked.law == "isoflop":
         found = fit_isoflop(points, draws=asked.draws, seed=asked.seed)
         return replace(told, isoflop=found, notes=(*told.notes, *found.notes))
+    if asked.law == "tokens":
+        return replace(told, one_size=fit_tokens(points, draws=asked.draws, seed=asked.seed))
     return replace(told, fitted=_fitted(points, told.budget, asked, tell))
 
 
@@ -214,6 +221,27 @@ def _isoflop_json(found: IsoFlop, budget: float) -> dict[str, Any]:
             }
             for p, interval in zip(found.parabolas, ends, strict=True)
         ],
+    }
+
+
+def ahead(law: TokensLaw, points: Points) -> list[dict[str, Any]]:
+    """Return what the law of one size promises for some times the most tokens measured."""
+    most = float(points.tokens.max())
+    return [
+        {
+            "tokens": times * most,
+            "loss": float(law.loss(times * most)),
+            "interval": law.loss_interval(times * most),
+        }
+        for times in AHEAD
+    ]
+
+
+def _tokens_json(found: TokensLaw, points: Points) -> dict[str, Any]:
+    return {
+        "law": found.constants,
+        "intervals": found.intervals(),
+        "ahead": ahead(found, points),
     }
 
 

@@ -2,6 +2,7 @@
 
 the parametric law   losses over FLOPs with the envelope · loss over (N, D) with the frontier · residuals
 isoFLOP              a parabola per budget · the best size over the budget
+one size             its losses over tokens
 two arms             the diagonal with its line · the exponents of both, resampled
 """
 
@@ -18,6 +19,7 @@ from ramify.report.fitting import Answer, Fitted
 from ramify.scaling.compare import Comparison
 from ramify.scaling.isoflop import IsoFlop, budgets_of
 from ramify.scaling.law import NAMES, Floats, Law
+from ramify.scaling.one_size import TokensLaw
 from ramify.scaling.points import Points
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ def picture(answer: Answer) -> Figure:
         figure, axes = _figure(2)
         parabolas(axes[0], answer.points, answer.isoflop, answer.unit)
         best_sizes(axes[1], answer.isoflop)
+        return figure
+    if answer.one_size is not None:
+        figure, axes = _figure(1)
+        one_size(axes[0], answer.points, answer.one_size, answer.unit)
         return figure
     assert answer.comparison is not None
     figure, axes = _figure(2)
@@ -186,6 +192,21 @@ def best_sizes(axes: Axes, found: IsoFlop) -> None:
     axes.set_yscale("log")
     _labels(axes, "training FLOPs C", "best parameters N", "The best size over the budget")
     axes.legend(fontsize=9, frameon=False, loc="upper left")
+
+
+def one_size(axes: Axes, points: Points, law: TokensLaw, unit: str) -> None:
+    """Draw one size's losses over tokens with its law, its interval, and where it leads."""
+    tokens = np.geomspace(points.tokens.min() / 1.3, points.tokens.max() * 10, 100)
+    if len(law.draws):
+        e, b, beta = law.draws.T
+        low, high = np.percentile(e + b * tokens[:, None] ** -beta, [2.5, 97.5], axis=1)
+        axes.fill_between(tokens, low, high, color=BLUE, alpha=0.15, lw=0, label="95% interval")
+    axes.plot(tokens, law.loss(tokens), color=BLUE, lw=1.8, label=f"E + B/D^{law.beta:.3f}")
+    axes.axhline(law.E, color=GREY, ls=":", lw=1.2, label=f"E = {law.E:.4g}")
+    axes.plot(points.tokens, points.loss, "o", color=INK, ms=5, label="measured")
+    axes.set_xscale("log")
+    _labels(axes, "tokens D", _loss(unit), "One size over its budgets")
+    axes.legend(fontsize=9, frameon=False)
 
 
 def diagonal(axes: Axes, found: Comparison, unit: str) -> None:

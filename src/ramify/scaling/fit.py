@@ -161,7 +161,8 @@ def refuse_too_few(points: Points) -> None:
     if sizes < LEAST_SIZES:
         raise BadInput(
             f"{_counted(sizes, 'size')} of model cannot tell E from A/N^α",
-            hint=f"add points of {LEAST_SIZES - sizes} more sizes, best 3 times apart or more",
+            hint=f"add points of {LEAST_SIZES - sizes} more sizes, best 3 times apart or more"
+            + ("; for one size type: --law tokens" if sizes == 1 else ""),
         )
     if budgets < LEAST_BUDGETS:
         raise BadInput(
