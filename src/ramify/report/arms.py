@@ -11,14 +11,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ramify.ground.errors import NotFound
+from ramify.report.series import grid, thin
 from ramify.report.summary import Evaluation, Summary, summary
-from ramify.report.tree import RunFolder
+from ramify.report.tree import RunFolder, runs_of
 from ramify.runs.lab import Lab
+from ramify.scaling.law import Floats
 from ramify.train.steps import Cosine
 
 ARMS = ("branches", "cosine", "trunk", "averages")
 UNIT = "bits per byte"
+MOST_BUCKETS = 300  # of a training curve that is drawn
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,36 @@ def table(lab: Lab) -> Table:
     used = {(e.model, e.at): e for e in told.evaluations if e.like == common[0]}
     rows = [row for e in used.values() if (row := _row(told, e)) is not None]
     return Table(tuple(rows), tuple(_notes(told, used.values(), rows, sum(n for _, n in others))))
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """The training loss of one run in nats over the FLOPs spent by then, its parents' included."""
+
+    run: str
+    parameters: int
+    decays: bool
+    flops: Floats
+    loss: Floats
+
+
+def training_curves(lab: Lab) -> list[TrainingCurve]:
+    """Return the training losses of every run of a lab, a mean over each stretch of steps."""
+    runs = list(runs_of(lab))
+    edges = grid([run.series.tokens for run in runs], MOST_BUCKETS)
+    return [curve for run in runs if (curve := _curve(run, edges)) is not None]
+
+
+def _curve(run: RunFolder, edges: Sequence[int]) -> TrainingCurve | None:
+    thinned = thin(run.series, edges)
+    at = np.array(edges[thinned.first : thinned.first + len(thinned.loss)])
+    loss = np.array(thinned.loss)
+    told = np.isfinite(loss)
+    if not told.any():
+        return None
+    flops = np.array([run.flops(int(tokens)) for tokens in at[told]])
+    parameters = run.line.root.model.parameters
+    return TrainingCurve(run.name, parameters, run.run.kind() != "trunk", flops, loss[told])
 
 
 def _row(told: Summary, one: Evaluation) -> dict[str, Any] | None:

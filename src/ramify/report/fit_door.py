@@ -10,9 +10,11 @@ from rich.progress import Progress
 
 from ramify.ground.errors import BadInput
 from ramify.ground.units import parse_count
+from ramify.report.arms import training_curves
 from ramify.report.fit_terminal import shown
-from ramify.report.fitting import Answer, Asked, answer
+from ramify.report.fitting import Answer, Asked, answer, is_lab
 from ramify.report.pictures import check_ending, draw
+from ramify.runs.lab import Lab
 from ramify.scaling.table import Columns
 
 NEEDED = ("params", "loss")
@@ -71,7 +73,7 @@ def found(path: Path, what: Asked, plot: Path | None) -> Answer:
         task = bar.add_task("resampling", total=what.draws or None)
         told = answer(path, what, lambda done, of: bar.update(task, completed=done, total=of))
     if plot is not None:
-        draw(told, plot)
+        draw(told, plot, training_curves(Lab.open(path)) if is_lab(path) else ())
     return told
 
 

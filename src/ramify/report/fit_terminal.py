@@ -209,6 +209,8 @@ def _pairs(answer: Answer, found: Comparison, pairs: Pairs) -> Iterator[Renderab
 def _extent(answer: Answer) -> str:
     p = answer.points
     sizes = f"{show_count(p.parameters.min())} to {show_count(p.parameters.max())} parameters"
+    if p.sizes == 1:
+        sizes = f"{show_count(p.parameters.max())} parameters"
     return f"{sizes}, {show_count(p.tokens.min())} to {show_count(p.tokens.max())} tokens"
 
 

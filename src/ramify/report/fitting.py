@@ -121,10 +121,15 @@ def answer(path: Path, asked: Asked, tell: Tell | None = None) -> Answer:
     return replace(told, fitted=_fitted(points, told.budget, asked, tell))
 
 
+def is_lab(path: Path) -> bool:
+    """Whether a path is a lab, and so no table."""
+    return (path / MARK).is_file()
+
+
 def _rows(
     path: Path, columns: Columns | None
 ) -> tuple[Sequence[Mapping[str, Any]], Columns, str, tuple[str, ...]]:
-    if (path / MARK).is_file():
+    if is_lab(path):
         table = arms.table(Lab.open(path))
         loss = columns.loss if columns else "loss"
         mine = Columns("parameters", loss, tokens="tokens", flops="flops", arm="arm", seed="seed")

@@ -1,5 +1,6 @@
 """Pictures of what `ramify fit` found, drawn with matplotlib: each panel is a function of its own.
 
+a lab                its training curves with their envelope, before the others
 the parametric law   losses over FLOPs with the envelope · loss over (N, D) with the frontier · residuals
 isoFLOP              a parabola per budget · the best size over the budget
 one size             its losses over tokens
@@ -8,6 +9,7 @@ two arms             the diagonal with its line · the exponents of both, resamp
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from ramify.ground.errors import BadInput
 from ramify.ground.extras import need
+from ramify.report.arms import TrainingCurve
 from ramify.report.fitting import Answer, Fitted
 from ramify.scaling.compare import Comparison
 from ramify.scaling.isoflop import IsoFlop, budgets_of
@@ -42,36 +45,45 @@ def check_ending(path: Path) -> None:
     need("matplotlib", extra="plots")
 
 
-def draw(answer: Answer, path: Path) -> None:
-    """Draw every panel that an answer has, side by side, into a png, svg or pdf."""
+def draw(answer: Answer, path: Path, curves: Sequence[TrainingCurve] = ()) -> None:
+    """Draw every panel that an answer has, and a lab's training curves, into a png, svg or pdf."""
     check_ending(path)
-    figure = picture(answer)
+    figure = picture(answer, curves)
     figure.savefig(path, dpi=150, facecolor="white")
 
 
-def picture(answer: Answer) -> Figure:
+def picture(answer: Answer, curves: Sequence[TrainingCurve] = ()) -> Figure:
     """Return the panels of an answer as a matplotlib figure, for a notebook."""
-    if answer.fitted is not None:
-        fitted = answer.fitted
-        figure, axes = _figure(3)
-        envelope(axes[0], fitted, answer.unit)
-        contour(axes[1], fitted, answer.unit)
-        residuals(axes[2], fitted)
-        return figure
-    if answer.isoflop is not None:
-        figure, axes = _figure(2)
-        parabolas(axes[0], answer.points, answer.isoflop, answer.unit)
-        best_sizes(axes[1], answer.isoflop)
-        return figure
-    if answer.one_size is not None:
-        figure, axes = _figure(1)
-        one_size(axes[0], answer.points, answer.one_size, answer.unit)
-        return figure
-    assert answer.comparison is not None
-    figure, axes = _figure(2)
-    diagonal(axes[0], answer.comparison, answer.unit)
-    exponents(axes[1], answer.comparison)
+    panels = _panels(answer)
+    if curves:
+        panels = [lambda axes: training_curves(axes, curves), *panels]
+    figure, axes = _figure(len(panels))
+    for one, panel in zip(axes, panels, strict=True):
+        panel(one)
     return figure
+
+
+def _panels(answer: Answer) -> list[Callable[[Axes], None]]:
+    unit, points = answer.unit, answer.points
+    if (fitted := answer.fitted) is not None:
+        return [
+            lambda axes: envelope(axes, fitted, unit),
+            lambda axes: contour(axes, fitted, unit),
+            lambda axes: residuals(axes, fitted),
+        ]
+    if (isoflop := answer.isoflop) is not None:
+        return [
+            lambda axes: parabolas(axes, points, isoflop, unit),
+            lambda axes: best_sizes(axes, isoflop),
+        ]
+    if (law := answer.one_size) is not None:
+        return [lambda axes: one_size(axes, points, law, unit)]
+    comparison = answer.comparison
+    assert comparison is not None
+    return [
+        lambda axes: diagonal(axes, comparison, unit),
+        lambda axes: exponents(axes, comparison),
+    ]
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:
@@ -83,6 +95,26 @@ def _figure(panels: int) -> tuple[Figure, list[Axes]]:
         one.spines[["top", "right"]].set_visible(False)
         one.tick_params(labelsize=9)
     return figure, axes
+
+
+def training_curves(axes: Axes, curves: Sequence[TrainingCurve]) -> None:
+    """Draw training losses over FLOPs, trunks and what decays, and the least that any run reached."""
+    scale = _log_scale(np.array([one.parameters for one in curves], float))
+    colours = _colours()
+    for one in curves:
+        style = "-" if one.decays else ":"
+        axes.plot(one.flops, one.loss, style, color=colours(scale(one.parameters)), lw=1.2)
+    flops = np.concatenate([one.flops for one in curves])
+    order = np.argsort(flops)
+    least = np.minimum.accumulate(np.concatenate([one.loss for one in curves])[order])
+    axes.step(flops[order], least, where="post", color=INK, lw=1.8, label="envelope")
+    axes.plot([], [], ":", color=GREY, label="constant rate")
+    axes.plot([], [], "-", color=GREY, label="decaying")
+    axes.set_xscale("log")
+    _labels(axes, "training FLOPs", "training loss (nats per token)", "Training curves")
+    axes.legend(fontsize=8, frameon=False)
+    mappable = need("matplotlib.cm", extra="plots").ScalarMappable(norm=scale, cmap=COLOURS)
+    _bar(axes, mappable, "parameters N")
 
 
 def envelope(axes: Axes, found: Fitted, unit: str) -> None:

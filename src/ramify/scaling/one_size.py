@@ -79,7 +79,8 @@ def fit_tokens(points: Points, *, draws: int = 0, seed: int = 0) -> TokensLaw:
     weights = resamples(len(points), draws, seed) if draws else np.zeros((0, len(points)))
     enough = [w for w in weights if len(np.unique(points.tokens[w > 0])) >= LEAST_BUDGETS - 1]
     found = [problem.constants(problem.solve([best], w)) for w in enough]
-    return TokensLaw(*map(float, problem.constants(best)), np.array(found).reshape(-1, len(NAMES)))
+    e, b, beta = map(float, problem.constants(best))
+    return TokensLaw(e, b, beta, np.array(found).reshape(-1, len(NAMES)))
 
 
 @dataclass(frozen=True)

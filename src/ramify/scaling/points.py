@@ -129,10 +129,10 @@ def _once(points: Points) -> Points:
     kept = np.array(sorted(first.values()))
     notes = []
     if twice := len(keys) - len(kept):
-        notes.append(f"left out {_points(twice)} that stand there twice, loss and all")
+        notes.append(f"left out {_points(twice)} that the table holds twice, loss and all")
     places = Counter(key[:3] for key in first)
     if again := sum(count - 1 for count in places.values()):
-        notes.append(f"{_points(again)} repeat a size and budget with another loss, as seeds do")
+        notes.append(f"{_points(again)} at a size and budget that another has too, as seeds give")
     return points.take(kept, *notes)
 
 
