@@ -271,10 +271,9 @@ def _path(rows: Sequence[Kept]) -> Iterable[Claim]:
 
 
 def _exponents(rows: Sequence[Kept]) -> Iterable[Claim]:
+    from ramify.ground.errors import BadInput  # noqa: PLC0415
     from ramify.scaling.compare import compare  # noqa: PLC0415
     from ramify.scaling.points import Points  # noqa: PLC0415
-
-    from ramify.ground.errors import BadInput  # noqa: PLC0415
 
     core = of(rows, part="core")
     arms = of(core, arm="cooldown", shape="sqrt", fraction=0.2), of(core, arm="cosine")
