@@ -477,8 +477,9 @@ def forget_command(
     from ramify.ground.units import parse_count
 
     lab = _found_lab(lab_dir)
-    children = lab.children(name)
-    for gone in lab.forget(name, parse_count(after) if after else None):
+    beyond = parse_count(after) if after else None
+    children = lab.children(name, beyond)
+    for gone in lab.forget(name, beyond):
         print(f"forgot {gone}")
     if children:
         print(f"note: made from it, and still there: {', '.join(children)}")

@@ -100,10 +100,12 @@ def test_what_is_forgotten_is_wanted_again_and_its_children_are_named(
         0, "forgot cool-10\nnote: made from it, and still there: evals/cool-10\n",
     )  # fmt: skip
     assert [item.name for item in plan(loaded(recipe_file), lab).to_do] == ["cool-10"]
+    ramify("run", recipe_file, lab=lab)
     code, out, _ = ramify("forget", f"trunk@{8 * STEP}", lab=lab)
     assert (code, out) == (0, f"forgot trunk@{8 * STEP}\n")
     code, out, _ = ramify("forget", "trunk", "--after", str(8 * STEP), lab=lab)
     assert out.startswith(f"forgot trunk@{12 * STEP}\n")
+    assert "cool-10" not in out  # it left at 8 steps, before what is gone
     assert not point_folder(lab.folder / "trunk", 12 * STEP).exists()
 
 

@@ -208,12 +208,13 @@ class Lab:
             return Place(name, folder, is_run=False, is_partial=True)
         return self.place(name)
 
-    def children(self, name: str) -> list[str]:
-        """Return the names of what was made from a step and is there."""
+    def children(self, name: str, after: int | None = None) -> list[str]:
+        """Return the names of what was made from a step and is there; of a run, `after` a token."""
         found = set()
         for place in self.places():
             for parent in self.parents(place).values():
-                if parent["name"] == name:
+                beyond = after is None or parent["at"] is None or parent["at"] > after
+                if parent["name"] == name and beyond:
                     found.add(place.name)
         return sorted(found)
 
