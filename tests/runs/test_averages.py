@@ -24,7 +24,7 @@ from ramify import (
     Windows,
 )
 from ramify.ground import artifact
-from ramify.ground.errors import BadInput
+from ramify.ground.errors import BadInput, Mismatch
 from ramify.ground.step import Step
 from ramify.report import compare, drawing, terminal
 from ramify.report.summary import summary
@@ -170,6 +170,8 @@ def test_what_is_done_stays_done_and_what_it_leaves_is_in_its_fingerprint(
     lab: Lab, recipe: Recipe
 ) -> None:
     assert plan(recipe, lab).to_do == ()
+    trunk = trunk_of(recipe)
+    assert Prints(recipe).of(trunk.point(6 * STEP)) != Prints(recipe).of(Ref(name="free"))
     off, base = recipe.by_name["off-mean"], Prints(recipe).of(Ref(name="off-mean"))
     assert isinstance(off, Cooldown)
     for changed in (
@@ -241,6 +243,20 @@ def test_what_cannot_be_averaged_or_left_is_refused_and_says_why(recipe_file: Pa
         trunk.but(windows=None).averages(12 * STEP, (1,))
     with pytest.raises(ValueError, match="m must say at which token"):
         EmaAverage(name="m", run=Ref(name="trunk"))
+
+
+def test_a_moving_average_thought_of_later_is_refused_before_anything_is_trained(
+    recipe_file: Path, whole: Lab
+) -> None:
+    base = loaded(recipe_file)
+    late = Ema(decay=0.9, every=3)
+    trunk = trunk_of(base).but(ema=late)
+    step = EmaAverage(name="late", run=trunk.point(16 * STEP), ema=late)
+    steps = (*(s for s in base.steps if s.name != "trunk"), trunk, step)
+    with pytest.raises(
+        Mismatch, match=r"late takes a moving average of 4 sets.*trunk@768.*forget trunk"
+    ):
+        plan(Recipe(name="tiny", steps=steps), whole)
 
 
 def test_a_plan_prices_the_averages_under_way(recipe: Recipe) -> None:
