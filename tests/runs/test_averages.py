@@ -239,6 +239,9 @@ def test_what_cannot_be_averaged_or_left_is_refused_and_says_why(recipe_file: Pa
     for steps, says in wrong:
         with pytest.raises(ValueError, match=says):
             plan(Recipe(name="tiny", steps=(*base.steps, *steps)), Lab("nowhere"))
+    lost = off.but(stands_at=None)
+    with pytest.raises(BadInput, match="off does not know where mean stands; a recipe that holds"):
+        _ = lost.leaves_at
     with pytest.raises(BadInput, match="trunk saves no windows to average; give it windows="):
         trunk.but(windows=None).averages(12 * STEP, (1,))
     with pytest.raises(ValueError, match="m must say at which token"):

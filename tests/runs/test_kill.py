@@ -19,7 +19,6 @@ from ramify import (
     EmaAverage,
     Export,
     Interpolate,
-    Probe,
     Recipe,
     Ref,
     ScheduleFree,
@@ -69,7 +68,7 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),
         Interpolate(name="between", a=trunk.point(8 * STEP), b=Ref(name="cool-10"), share=0.5),
-        trunk.but(name="free", optimizer=ScheduleFree(), probe=Probe(every=STEP)),
+        trunk.but(name="free", optimizer=ScheduleFree(), windows=None, ema=None),
         trunk.cooldown("off", 16 * STEP, off=mean, rewarm=STEP),
         Complete(name="heard", model=Ref(name="best"), prompts=("the sum",), max_new_tokens=2),
     )
@@ -82,7 +81,7 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     for kind, count in few.items():
         found[kind] = found[kind].model_copy(update={"points": (count * STEP,)})
     others = {item.name: item for item in planned.items if item.name in OTHERS}
-    for name, count in zip(OTHERS, (2, 14), strict=True):
+    for name, count in zip(OTHERS, (2, 13), strict=True):
         job = job_of(planned, lab, others[name], 1)
         found[name] = job.model_copy(update={"points": (count * STEP,)})
     return found

@@ -298,9 +298,13 @@ class Cooldown(Run):
 
     @property
     def leaves_at(self) -> int:
-        """The token at which it leaves its parent."""
+        """The token at which it leaves its parent; BadInput before that is known."""
         at = self.parent.at if self.parent.at is not None else self.stands_at
-        assert at is not None
+        if at is None:
+            raise BadInput(
+                f"{self.name} does not know where {self.parent.name} stands",
+                hint="a recipe that holds both tells it, or trunk.cooldown(..., off=...)",
+            )
         return at
 
     def placed(self, parent: Step | None) -> Self:
