@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ramify import (
+    Average,
     BroughtTokenizer,
     Complete,
     Ema,
@@ -20,6 +21,7 @@ from ramify import (
     Interpolate,
     Recipe,
     Ref,
+    ScheduleFree,
     Trunk,
     Windows,
 )
@@ -34,6 +36,8 @@ FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
 RUNS = ("trunk", "cooldown", "cosine")
+OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
+OTHERS = ("free", "off")  # a schedule-free trunk, and a branch off an average
 AFTER = ("average", "emaaverage", "interpolate", "evaluate", "export", "complete")
 SEED = 20_250_722
 
@@ -53,13 +57,17 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     lab = Lab(shutil.copytree(whole.folder, home / "lab"))
     tiny = loaded(recipe_file)
     trunk = tiny.by_name["trunk"].but(windows=Windows(steps=2, every=1))
+    mean = tiny.by_name["mean"]
     assert isinstance(trunk, Trunk)
+    assert isinstance(mean, Average)
     brought = lab.folder / "tokenizer" / "tokenizer.json"
     more = (
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),
         Interpolate(name="between", a=trunk.point(8 * STEP), b=Ref(name="cool-10"), share=0.5),
+        trunk.but(name="free", optimizer=ScheduleFree(), windows=None, ema=None),
+        trunk.cooldown("off", 16 * STEP, off=mean, rewarm=STEP),
         Complete(name="heard", model=Ref(name="best"), prompts=("the sum",), max_new_tokens=2),
     )
     steps = (*(trunk if step.name == "trunk" else step for step in tiny.steps), *more)
@@ -70,14 +78,20 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     few = {"trunk": 2, "cosine": 1, "cooldown": 10}  # steps: the last of a cooldown, from 8 on
     for kind, count in few.items():
         found[kind] = found[kind].model_copy(update={"points": (count * STEP,)})
+    others = {item.name: item for item in planned.items if item.name in OTHERS}
+    for name, count in zip(OTHERS, (2, 13), strict=True):
+        job = job_of(planned, lab, others[name], 1)
+        found[name] = job.model_copy(update={"points": (count * STEP,)})
     return found
 
 
 def test_every_kind_of_step_is_killed(jobs: dict[str, Job]) -> None:
-    assert jobs.keys() == {*DATA, *RUNS, *AFTER} == KINDS.keys()
+    assert jobs.keys() - OTHERS == {*DATA, *RUNS, *AFTER} == KINDS.keys()
 
 
-@pytest.mark.parametrize("kinds", [DATA, RUNS, AFTER], ids=["data", "runs", "after"])
+@pytest.mark.parametrize(
+    "kinds", [DATA, RUNS, OTHERS, AFTER], ids=["data", "runs", "others", "after"]
+)
 def test_a_step_killed_between_any_two_file_operations_is_resumed_to_the_same_bits(
     jobs: dict[str, Job], tmp_path: Path, kinds: tuple[str, ...]
 ) -> None:
@@ -98,7 +112,7 @@ def test_a_step_killed_between_any_two_file_operations_is_resumed_to_the_same_bi
             assert prints(lab) == prints(once), where
             assert not any(wrong for _, wrong in lab.verify()), where
             assert left_over(lab) == left_over(once), where
-            if kind in RUNS:
+            if kind in RUNS + OTHERS:
                 assert told(lab, "made") == told(once, "made"), where
 
 

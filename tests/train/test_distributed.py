@@ -24,6 +24,7 @@ from safetensors import safe_open
 
 from ramify.ground.errors import Corrupt
 from ramify.ground.journal import read
+from ramify.optim.config import Ema, ScheduleFree
 from ramify.train import checkpoint
 from ramify.train.distributed import load_tensors
 from ramify.train.places import point_folder, points, window_folder, windows
@@ -44,12 +45,15 @@ DAMAGES = ("removed", "truncated")
 SHARDS = (1, 2)
 SIX, TWELVE = 6 * STEP, 12 * STEP
 
+EMA = Ema(decay=0.5, every=2)
 # micro_rows=1: two ranks then add gradients up over two micro-batches each
 RUN = trunk(
     tokens=TWELVE,
     probe=Probe(every=SIX),
+    ema=EMA,
     numerics=Numerics(threads=1, compile=False, dtype="float32", micro_rows=1, loss_chunk=16),
 )
+FREE = RUN.but(optimizer=ScheduleFree())
 SIX_ROWS = RUN.but(rows=6, stages=RUN.stages[:1])  # work for each of three, in eight steps
 Job = dict[str, Any]
 
@@ -117,7 +121,14 @@ def one(home: Path, sources: dict[str, Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def two(home: Path, one: Path, sources: dict[str, Path]) -> Path:
+def free(home: Path, sources: dict[str, Path]) -> Path:
+    """Return the schedule-free run as one process trains it."""
+    assert ranks.grow(job(home / "free", "none", sources, FREE), ALONE)
+    return home / "free"
+
+
+@pytest.fixture(scope="session")
+def two(home: Path, one: Path, free: Path, sources: dict[str, Path]) -> Path:
     """Return the home of what two ranks train."""
     (home / "two").mkdir()
     jobs = []
@@ -127,9 +138,11 @@ def two(home: Path, one: Path, sources: dict[str, Path]) -> Path:
             job(home / "two" / name, name, sources),
             {**stopped, "stop": [1, 5]},
             job(cut(one, home / "two" / f"{name}-from-one"), name, sources),
+            job(home / "two" / f"{name}-free", name, sources, FREE),
+            job(cut(free, home / "two" / f"{name}-free-from-one"), name, sources, FREE),
         ]
     come = launch(2, jobs, home / "two")
-    assert [c["done"] for c in come] == [True, False, True] * 2
+    assert [c["done"] for c in come] == [True, False, True, True, True] * 2
     return home / "two"
 
 
@@ -154,8 +167,12 @@ def three(
     jobs = []
     for name in PARALLEL:
         stopped = job(home / "three" / f"{name}-six-stopped", name, sources, SIX_ROWS)
+        again = {**job(home / "three" / f"{name}-free", name, sources, FREE), "stop": [1, 5]}
         jobs += [
             job(cut(two / name, home / "three" / name), name, sources),
+            again,
+            {**again, "stop": None},
+            job(home / "three" / f"{name}-free-whole", name, sources, FREE),
             job(home / "three" / f"{name}-six", name, sources, SIX_ROWS),
             {**stopped, "stop": [1, 5]},
             stopped,
@@ -170,7 +187,15 @@ def three(
         for (name, _, _), point in damaged.items()
     ]
     come = launch(3, [*jobs, *refused], home / "three")
-    assert [c["done"] for c in come[: len(jobs)]] == [True, True, False, True] * 2 + [True]
+    assert [c["done"] for c in come[: len(jobs)]] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+        False,
+        True,
+    ] * 2 + [True]
     return home / "three", come[len(jobs) :]
 
 
@@ -243,6 +268,28 @@ def test_three_ranks_go_on_with_what_two_wrote_though_four_rows_leave_one_idle(
     one: Path, three: tuple[Path, list[Job]], name: str
 ) -> None:
     assert_agrees(three[0] / name, one)
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_a_schedule_free_run_of_two_ranks_is_that_of_one(free: Path, two: Path, name: str) -> None:
+    assert_agrees(two / f"{name}-free", free)
+    assert_agrees(two / f"{name}-free-from-one", free)
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_three_ranks_that_stopped_a_schedule_free_run_go_on_as_if_they_never_had(
+    three: tuple[Path, list[Job]], name: str
+) -> None:
+    assert_same_bits(three[0] / f"{name}-free", three[0] / f"{name}-free-whole")
+
+
+@pytest.mark.parametrize("name", PARALLEL)
+def test_a_moving_average_of_two_ranks_is_that_of_one(one: Path, two: Path, name: str) -> None:
+    mine, theirs = (
+        checkpoint.load_weights(point_folder(run, TWELVE), part="ema") for run in (two / name, one)
+    )
+    for what, value in mine.items():
+        torch.testing.assert_close(value, theirs[what], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", PARALLEL)

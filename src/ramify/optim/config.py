@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ramify.ground.errors import BadInput
 
@@ -79,7 +79,8 @@ class ScheduleFree(_Adam):
         return self
 
 
-Optimizer = AdamW | ScheduleFree
+Optimizer = Annotated[AdamW | ScheduleFree, Field(discriminator="kind")]
+"""What moves the weights of a whole line."""
 
 
 class Windows(BaseModel):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from ramify.ground.errors import BadInput
+from ramify.ground import artifact
+from ramify.ground.errors import BadInput, Corrupt, Mismatch
+from ramify.runs.lab import Lab
 from ramify.runs.recipe import Recipe
 from ramify.train.steps import Average, EmaAverage, Run
 
 
-def check_average(recipe: Recipe, step: Average | EmaAverage) -> None:
-    """Raise BadInput if the run of an average does not save, or carry, what it is an average of."""
+def check_average(recipe: Recipe, step: Average | EmaAverage, lab: Lab) -> None:
+    """Raise BadInput if the run of an average does not save, or carry, what it is an average of.
+
+    Raises Mismatch if the run has gone a part of the way without the moving average.
+    """
     if isinstance(step, Average):
         _check_windows(recipe, step)
     else:
         _check_ema(recipe, step)
+        _check_carried(recipe, step, lab)
 
 
 def _check_windows(recipe: Recipe, step: Average) -> None:
@@ -53,4 +59,27 @@ def _check_ema(recipe: Recipe, step: EmaAverage) -> None:
         raise BadInput(
             f"{step.name} takes a moving average at {step.run}, before it has taken any weights",
             hint=f"take a later point, or weights more often than every={step.ema.every} steps",
+        )
+
+
+def _check_carried(recipe: Recipe, step: EmaAverage, lab: Lab) -> None:
+    """Refuse a moving average that the run's newest point up to there does not hold whole."""
+    run, end = recipe.by_name[step.run.name], recipe.end(step.run) or 0
+    assert isinstance(run, Run)
+    line = recipe.line(run)
+    there = {at: folder for at, folder in lab.points_of(run.name).items() if at <= end}
+    try:
+        record = artifact.read_record(there[max(there)]) if there else None
+    except Corrupt:
+        return  # the run goes on from an older one, and the step looks again
+    if record is None:
+        return
+    begins, at = (n // line.step_tokens for n in (line.begins_at, max(there)))
+    due = step.ema.taken(begins, at)
+    if due and record.facts.get("ema") != {**step.ema.model_dump(), "count": due}:
+        raise Mismatch(
+            f"{step.name} takes a moving average of {due} sets of weights at {run.name}@{max(there)}, "
+            f"which holds {record.facts.get('ema') or 'none'}",
+            hint=f"a run must carry it from its first step: give {run.name} another name, "
+            f"or type: ramify forget {run.name}",
         )

@@ -259,7 +259,7 @@ def _item(
         _refuse_otherwise(step.name, record.asked, prints.asked(step.name))
         return Item(step, "done")
     if isinstance(step, Average | EmaAverage):
-        check_average(recipe, step)
+        check_average(recipe, step, lab)
     begun = artifact.partial(lab.at(step.name)).exists()
     return Item(step, "partial" if begun else "wanted", flops=flops)
 

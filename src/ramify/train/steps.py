@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -72,7 +72,7 @@ class Root(Run, ABC):
     stages: tuple[Stage, ...]
     seq_len: int
     rows: int
-    optimizer: Annotated[Optimizer, Field(discriminator="kind")] = AdamW()
+    optimizer: Optimizer = AdamW()
     seed: int = 0
     mask_documents: bool = False  # attention within documents only
 
@@ -298,9 +298,13 @@ class Cooldown(Run):
 
     @property
     def leaves_at(self) -> int:
-        """The token at which it leaves its parent."""
+        """The token at which it leaves its parent; BadInput before that is known."""
         at = self.parent.at if self.parent.at is not None else self.stands_at
-        assert at is not None
+        if at is None:
+            raise BadInput(
+                f"{self.name} does not know where {self.parent.name} stands",
+                hint="a recipe that holds both tells it, or trunk.cooldown(..., off=...)",
+            )
         return at
 
     def placed(self, parent: Step | None) -> Self:
@@ -366,7 +370,7 @@ class EmaAverage(Step):
 class Interpolate(Step):
     """A model on the straight line between two: the weights of a × (1 - share) + b × share.
 
-    Hägele et al., section 3.2 (Fig. 7): from before a cooldown to after it, the loss falls smoothly
+    Hägele et al., Fig. 7: from before a cooldown to after it, the loss falls smoothly
     all along it. A share below 0 or above 1 goes on beyond the ends. It stands at the later token.
     """
 
