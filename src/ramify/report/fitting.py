@@ -132,7 +132,8 @@ def _rows(
     if is_lab(path):
         table = arms.table(Lab.open(path))
         loss = columns.loss if columns else "loss"
-        mine = Columns("parameters", loss, tokens="tokens", flops="flops", arm="arm", seed="seed")
+        # a lab counts tokens one by one: `*1` says so, however few they are beside parameters
+        mine = Columns("parameters", loss, tokens="tokens*1", flops="flops", arm="arm", seed="seed")
         return table.rows, mine, arms.UNIT, table.notes
     if path.is_dir():
         raise NotFound(f"{path} is no lab", hint="name a lab, or a CSV or JSON-lines file")

@@ -14,7 +14,7 @@ from ramify.ground.errors import BadInput
 from ramify.scaling.law import Floats
 
 DIVERGED = 1.15  # times the loss of a smaller model on fewer tokens
-FEW_TOKENS = 0.05  # a parameter, at the median: below it, no one trains
+FEW_TOKENS = 0.2  # a parameter, at the median: below it, no one trains
 UNITS = {"thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12}
 
 
