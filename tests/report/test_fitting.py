@@ -119,6 +119,7 @@ def test_a_grid_is_fitted_from_its_branches(grid: Lab, ramify: Ramify, tmp_path:
     assert told["unit"] == "bits per byte"
     assert told["law"].keys() == told["intervals"].keys() == {"E", "A", "B", "alpha", "beta"}
     assert told["notes"][0] == "points there: branches 9"
+    assert any("is known to no better than 50%" in note for note in told["notes"])
     assert (tmp_path / "grid.png").stat().st_size > 10_000
     curves = arms.training_curves(grid)
     assert {one.run for one in curves} == set(summary(grid).runs)

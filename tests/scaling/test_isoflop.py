@@ -69,7 +69,7 @@ def test_a_budget_whose_best_size_is_at_the_edge_is_left_out_with_what_to_add() 
 
 def test_too_few_budgets_are_refused() -> None:
     points = sweep()
-    with pytest.raises(BadInput, match=r"1 of 1 budgets.*add budgets until there are 2"):
+    with pytest.raises(BadInput, match=r"1 of the 1 budgets.*add budgets until there are 2"):
         fit_isoflop(points.take(points.flops < 2e19))
 
 

@@ -87,7 +87,7 @@ def fit_isoflop(points: Points, *, draws: int = 0, seed: int = 0) -> IsoFlop:
     )
     if len(good) < LEAST_BUDGETS:
         raise BadInput(
-            f"{len(good)} of {len(budgets)} budgets of FLOPs with {LEAST_POINTS} sizes or more "
+            f"{len(good)} of the {len(budgets)} budgets of FLOPs with {LEAST_POINTS} sizes or more "
             "have a minimum inside",
             hint=f"add budgets until there are {LEAST_BUDGETS}, each with sizes on both sides of "
             "its best, or type: --law chinchilla",
