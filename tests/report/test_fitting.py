@@ -213,6 +213,15 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_work(tmp_path: P
         check_ending(tmp_path / "no" / "a.png")
 
 
+def test_without_matplotlib_the_extra_is_named(
+    table: Path, ramify: Ramify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, err = ramify("fit", str(table), "--plot", str(tmp_path / "a.png"))
+    assert code == 1
+    assert "type: pip install 'ramify[plots]'" in err
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

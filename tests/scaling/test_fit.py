@@ -139,6 +139,14 @@ def test_a_fit_that_data_cannot_carry_is_refused_with_what_to_add(
         fit(checked(n, d, LAW.loss(np.asarray(n), np.asarray(d))))
 
 
+def test_points_that_size_does_not_move_give_numbers_all_the_same() -> None:
+    n, d = np.repeat([1e7, 1e8, 1e9], 4), np.tile([1e9, 2e9, 4e9, 8e9], 3)
+    found = fit(checked(n, d, 2.0 + 5e3 / d**0.4), draws=10)
+    assert found.bootstrap is not None
+    assert np.isfinite(found.bootstrap.draws).all()
+    assert np.isfinite(list(found.law.constants.values())).all()
+
+
 @pytest.fixture(scope="module")
 def chinchilla() -> Points:
     if not CHINCHILLA.is_file():

@@ -162,7 +162,7 @@ class _Terms:
         blocks: int | None = None,
     ) -> _Terms:
         sums = np.concatenate([[0.0], np.cumsum(rates)])  # sums[i]: of the first i steps
-        changes = np.flatnonzero(np.diff(rates)) + 1
+        changes = np.flatnonzero(np.diff(rates[: at.max() + 1])) + 1
         drops = rates[changes - 1] - rates[changes]
         # the sum from k on begins at sums[k]; where the rate is 0 nothing is ever won
         after = np.where(rates[changes] > 0, rates[changes], np.nan)
