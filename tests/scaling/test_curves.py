@@ -58,6 +58,8 @@ def test_nothing_beyond_a_step_bears_on_it(shares: list[float], cut: int) -> Non
 def test_losses_at_some_steps_are_those_of_all_steps() -> None:
     at = np.array([0, 17, 999, 3999])
     assert LAW.predict(cosine(), at) == pytest.approx(LAW.predict(cosine())[at], rel=1e-12)
+    with pytest.raises(BadInput, match="ask for steps 0 to 3999"):
+        LAW.predict(cosine(), np.array([4000]))
 
 
 def test_lowering_the_rate_lowers_the_loss_and_a_rate_of_zero_ends_it() -> None:

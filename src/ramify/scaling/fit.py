@@ -18,7 +18,7 @@ from ramify.ground.errors import BadInput
 from ramify.scaling.law import NAMES, Floats, Law
 from ramify.scaling.points import Points
 
-HUBER = 1e-3  # in log L: Hoffmann et al. 2022, appendix D.3, and Besiroglu et al. 2024
+HUBER = 1e-3  # in log L: Hoffmann et al. 2022, section 3.3, and Besiroglu et al. 2024
 SCALE = 1e3  # the sum of 1e-3-Huber losses is tiny beside the optimizer's stopping tolerances
 LEVEL = 0.95
 EXPONENTS = (0.1, 0.3, 0.5, 0.9)

@@ -156,7 +156,7 @@ def _minimum(x: Floats, y: Floats) -> tuple[float, float, float] | None:
 
 
 def _interpolated(budget: _Budget) -> float:
-    # Porian et al. 2024, section 3.2, take the minimum of such a spline for the optimum
+    # Porian et al. 2024 take the minimum of such a spline for the optimum
     grid = np.linspace(budget.x[0], budget.x[-1], GRID)
     return float(np.exp(grid[np.argmin(Akima1DInterpolator(budget.x, budget.y)(grid))]))
 

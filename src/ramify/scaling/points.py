@@ -160,7 +160,7 @@ def _converged(points: Points) -> Points:
 def without_lowest_ratio(points: Points, count: int) -> Points:
     """Leave out the `count` points with the fewest tokens per parameter.
 
-    Besiroglu et al. 2024, section 3, leave out five of the 245: the law does not hold so far from
+    Besiroglu et al. 2024 leave out five of the 245: the law does not hold so far from
     where models are trained. Raises BadInput for a count that leaves nothing.
     """
     if not 0 <= count < len(points):
