@@ -3,8 +3,9 @@
 Five sets that others measured: the points of Chinchilla's figure 4 (245, with the five of fewest
 tokens per parameter left out as in the published replication, and with all), the isoFLOP sweeps of
 Porian et al. and their optima, the over-training runs of Gadre et al. (fitted on the small,
-predicted for the large; the bar there is ours), the loss curves of the multi-power law's authors, and OLMo's ladder at
-190M. A row is one of them; a bar is a published number and how near to it the fit must come.
+predicted for the large; the bar there, and OLMo's, is ours), the loss curves of the multi-power
+law's authors, and OLMo's ladder at 190M. A row is one of them; a bar is a published number and how
+near to it the fit must come.
 
 Run from the project root: `python benchmarks/fits.py`. The last line is JSON. It reads
 ../shared/data/scaling, and leaves with code 1 where that is not there.
@@ -136,7 +137,9 @@ def overtraining(figures: Figures) -> Iterator[Figures]:
     """Yield errors on the large of laws fitted on the small, the authors' procedure beside them.
 
     Fitted on runs of 20 tokens per parameter or more, since that is where the authors fit and
-    predict; what all small runs give, down to 5 tokens per parameter, stands beside it. Theirs, repeated here: E + a/N^2η + b/D^2η by least squares on five chosen runs (Gadre et al. 2024), which is our law with equal exponents.
+    predict; what all small runs give, down to 5 tokens per parameter, stands beside it.
+    Theirs, repeated here: E + a/N^2η + b/D^2η by least squares on five chosen runs (Gadre et al.
+    2024), which is our law with equal exponents.
     """
     rows = read_rows(DATA / "mlf_scaling_models.jsonl.zst")
     for corpus in ("rpj", "c4_original"):
