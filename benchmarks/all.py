@@ -109,15 +109,17 @@ def _measured(told: Mapping[str, Any]) -> Iterator[str]:
     plain = {key: value for key, value in figures.items() if not isinstance(value, dict)}
     if plain:
         yield _table(("figure", "value"), ((key, _value(v)) for key, v in plain.items()))
-    nested = {key: value for key, value in figures.items() if isinstance(value, dict)}
-    if nested:
-        yield _nested(nested)
+    alike: dict[tuple[str, ...], dict[str, Any]] = {}
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            alike.setdefault(tuple(value), {})[key] = value
+    for inner, rows_of in alike.items():
+        yield _nested(inner, rows_of)
 
 
-def _nested(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return figures that have figures inside as one table: a row each, a column per inner name."""
-    inner = list(dict.fromkeys(key for each in figures.values() for key in each))
-    rows = ((key, *(_value(each.get(name, "")) for name in inner)) for key, each in figures.items())
+def _nested(inner: tuple[str, ...], figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return figures that hold the same figures inside as a table: a row each, a column per name."""
+    rows = ((key, *(_value(value) for value in each.values())) for key, each in figures.items())
     return _table(("figure", *inner), rows)
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "look",
     "eval",
     "complete",
+    "fit",
     "export",
     "report",
     "forget",

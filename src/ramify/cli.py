@@ -383,7 +383,7 @@ def complete_command(
 def fit_command(
     where_from: Annotated[
         Path | None,
-        typer.Argument(metavar="[LAB|FILE]", help="A lab, or a CSV or JSON-lines table"),
+        typer.Argument(metavar="LAB|FILE", help="A lab, or a CSV or JSON-lines table"),
     ] = None,
     params: Annotated[str | None, typer.Option(metavar="COL", help="Of parameters")] = None,
     tokens: Annotated[str | None, typer.Option(metavar="COL", help="Of tokens")] = None,

@@ -145,3 +145,33 @@ def folder(recipe: Recipe, lab: Lab, ref: Ref) -> Path:
 @pytest.fixture(scope="session")
 def lab(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return make(recipe, Lab(tmp_path_factory.mktemp("labs") / "tiny"))
+
+
+def grid_of(recipe: Recipe) -> Recipe:
+    """Return the data of a recipe with three sizes, each a trunk and three evaluated cooldowns."""
+    made = (Run, Average, Evaluate)
+    steps = [step for step in recipe.steps if not isinstance(step, made)]
+    tiny_trunk = next(step for step in recipe.steps if isinstance(step, Trunk))
+    for ffw in (32, 512, 2048):
+        trunk = tiny_trunk.but(
+            name=f"{ffw}/trunk",
+            model=MODEL.model_copy(update={"ffw": ffw}),
+            stages=(Stage(at=0, mixture={"words": 0.5, "sums": 0.5}),),
+            tokens=10 * STEP,
+            probe=None,
+            windows=None,
+        )
+        steps.append(trunk)
+        for ends in (10, 20, 30):
+            cool = trunk.cooldown(f"{ffw}/cool-{ends}", ends * STEP)
+            model = Ref(name=cool.name, at=cool.tokens)
+            judged = Evaluate(
+                name=f"{ffw}/eval-{ends}", model=model, corpora=trunk.sources, seq_len=32
+            )
+            steps += [cool, judged]
+    return Recipe(name="grid", steps=tuple(steps))
+
+
+@pytest.fixture(scope="session")
+def grid(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return make(grid_of(recipe), Lab(tmp_path_factory.mktemp("labs") / "grid"))

@@ -194,7 +194,7 @@ def _pairs(answer: Answer, found: Comparison, pairs: Pairs) -> Iterator[Renderab
     first, second = found.arms
     count, unit = len(pairs.first), f"; {answer.unit}" if answer.unit else ""
     yield Text(
-        f"{count} pairs of one size, budget and seed: {first} - {second} is "
+        f"{count} {'pair' if count == 1 else 'pairs'} of one size, budget and seed: {first} - {second} is "
         f"{pairs.difference:+.4f} on average ({_interval(pairs.interval)}, 95%{unit})"
     )
     if pairs.line is not None:

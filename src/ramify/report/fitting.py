@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from ramify.scaling.trust import Errors, extrapolation, leave_one_out, residuals
 
 LAWS = ("chinchilla", "isoflop", "tokens")
 AHEAD = (1, 2, 4, 10)  # times the most tokens, for which the law of one size is told
+NO_FLOOR = 0.01  # of the least loss
+DOUBTFUL = 0.5  # of an exponent, either way
 Tell = Callable[[int, int], None]
 
 
@@ -118,7 +120,8 @@ def answer(path: Path, asked: Asked, tell: Tell | None = None) -> Answer:
         return replace(told, isoflop=found, notes=(*told.notes, *found.notes))
     if asked.law == "tokens":
         return replace(told, one_size=fit_tokens(points, draws=asked.draws, seed=asked.seed))
-    return replace(told, fitted=_fitted(points, told.budget, asked, tell))
+    fitted = _fitted(points, told.budget, asked, tell)
+    return replace(told, fitted=fitted, notes=(*told.notes, *_doubts(fitted)))
 
 
 def is_lab(path: Path) -> bool:
@@ -132,7 +135,8 @@ def _rows(
     if is_lab(path):
         table = arms.table(Lab.open(path))
         loss = columns.loss if columns else "loss"
-        mine = Columns("parameters", loss, tokens="tokens", flops="flops", arm="arm", seed="seed")
+        # a lab counts tokens one by one: `*1` says so, however few they are beside parameters
+        mine = Columns("parameters", loss, tokens="tokens*1", flops="flops", arm="arm", seed="seed")
         return table.rows, mine, arms.UNIT, table.notes
     if path.is_dir():
         raise NotFound(f"{path} is no lab", hint="name a lab, or a CSV or JSON-lines file")
@@ -167,6 +171,21 @@ def _fitted(points: Points, budget: float, asked: Asked, tell: Tell | None) -> F
         extrapolated=extrapolation(points),
         worst=worst_points(found),
     )
+
+
+def _doubts(found: Fitted) -> Iterator[str]:
+    """Yield what of a fit is not to be built on, and what would mend it."""
+    law, bootstrap = found.fit.law, found.fit.bootstrap
+    if NO_FLOOR * found.fit.points.loss.min() > law.E:
+        yield "no floor E is seen in these losses: they are all far above it"
+    intervals = bootstrap.intervals() if bootstrap else {}
+    for name, symbol, what in (("alpha", "α", "sizes"), ("beta", "β", "budgets of tokens")):
+        low, high = intervals.get(name, (0.0, 0.0))
+        if high - low > 2 * DOUBTFUL * abs(law.constants[name]):
+            yield (
+                f"{symbol} is known to no better than {DOUBTFUL:.0%}, and so is no optimum: "
+                f"add {what}, further apart"
+            )
 
 
 def _compared(

@@ -17,6 +17,7 @@ import numpy as np
 
 from ramify.ground.errors import BadInput
 from ramify.ground.extras import need
+from ramify.ground.units import show_flops
 from ramify.report.arms import TrainingCurve
 from ramify.report.fitting import Answer, Fitted
 from ramify.scaling.compare import Comparison
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".svg", ".pdf")
 PANEL = (5.4, 4.4)  # inches
 INK, BLUE, ORANGE, GREEN, GREY = "#222222", "#0072B2", "#D55E00", "#009E73", "#888888"  # Okabe-Ito
+DARK_ENOUGH = 0.9  # of the colours: its last are too light for points on white
 COLOURS = "viridis"  # told apart by the colour-blind, and in print
 MOST_CURVES = 8  # of the law, one a size
 
@@ -87,10 +89,12 @@ def _panels(answer: Answer) -> list[Callable[[Axes], None]]:
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:
+    columns = 2 if panels == 4 else panels
+    rows = panels // columns
     figure = need("matplotlib.figure", extra="plots").Figure(
-        figsize=(PANEL[0] * panels, PANEL[1]), layout="constrained"
+        figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained"
     )
-    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.tick_params(labelsize=9)
@@ -113,7 +117,7 @@ def training_curves(axes: Axes, curves: Sequence[TrainingCurve]) -> None:
     axes.set_xscale("log")
     _labels(axes, "training FLOPs", "training loss (nats per token)", "Training curves")
     axes.legend(fontsize=8, frameon=False)
-    mappable = need("matplotlib.cm", extra="plots").ScalarMappable(norm=scale, cmap=COLOURS)
+    mappable = need("matplotlib.cm", extra="plots").ScalarMappable(norm=scale, cmap=_colours())
     _bar(axes, mappable, "parameters N")
 
 
@@ -128,7 +132,7 @@ def envelope(axes: Axes, found: Fitted, unit: str) -> None:
         losses = law.loss(n, mine / (points.flops_each * n))
         axes.plot(mine, losses, color=colours(scale(n)), lw=1, alpha=0.7)
     shown = axes.scatter(
-        points.flops, points.loss, c=points.parameters, norm=scale, cmap=COLOURS, s=14, zorder=3
+        points.flops, points.loss, c=points.parameters, norm=scale, cmap=_colours(), s=14, zorder=3
     )
     best = [law.optimum(c, points.flops_each).loss for c in flops]
     axes.plot(flops, best, color=INK, lw=2, label="envelope: the best of any size")
@@ -155,8 +159,9 @@ def contour(axes: Axes, found: Fitted, unit: str) -> None:
     best_n, best_d = _frontier(law, points, n, d)
     axes.plot(best_n, best_d, color=ORANGE, lw=2.5, label="efficient frontier")
     at = found.optimum
-    axes.plot([at.parameters], [at.tokens], "*", color=ORANGE, mec=INK, ms=13,
-              label=f"best for {at.flops:.3g} FLOPs")  # fmt: skip
+    if n[0] < at.parameters < n[-1] and d[0] < at.tokens < d[-1]:
+        label = f"best for {show_flops(at.flops)} FLOPs"
+        axes.plot([at.parameters], [at.tokens], "*", color=ORANGE, mec=INK, ms=13, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(n[0], n[-1])
@@ -180,7 +185,7 @@ def residuals(axes: Axes, found: Fitted) -> None:
     missed = 100 * np.expm1(found.fit.residuals)
     scale = _log_scale(points.parameters)
     shown = axes.scatter(points.tokens / points.parameters, missed, c=points.parameters,
-                         norm=scale, cmap=COLOURS, s=16)  # fmt: skip
+                         norm=scale, cmap=_colours(), s=16)  # fmt: skip
     axes.axhline(0, color=INK, lw=1)
     axes.set_xscale("log")
     _labels(axes, "tokens per parameter D/N", "predicted over measured loss, less 1 (%)",
@@ -205,7 +210,7 @@ def parabolas(axes: Axes, points: Points, found: IsoFlop, unit: str) -> None:
     room = 0.45 * float(np.ptp(heights)) + 0.02 * heights.max()
     axes.set_ylim(heights.min() - 0.25 * room, heights.max() + room)
     _labels(axes, "parameters N", _loss(unit), "IsoFLOPs; diamonds are the best sizes")
-    mappable = need("matplotlib.cm", extra="plots").ScalarMappable(norm=scale, cmap=COLOURS)
+    mappable = need("matplotlib.cm", extra="plots").ScalarMappable(norm=scale, cmap=_colours())
     _bar(axes, mappable, "training FLOPs C")
 
 
@@ -307,7 +312,9 @@ def _log_scale(values: Floats) -> Any:
 
 
 def _colours() -> Any:
-    return need("matplotlib", extra="plots").colormaps[COLOURS]
+    whole = need("matplotlib", extra="plots").colormaps[COLOURS]
+    shades = whole(np.linspace(0, DARK_ENOUGH, 256))
+    return need("matplotlib.colors", extra="plots").ListedColormap(shades)
 
 
 def _bar(axes: Axes, shown: Any, label: str, ticks: str | None = None) -> None:

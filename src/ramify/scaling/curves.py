@@ -4,7 +4,7 @@ L(t) = L0 + A·(S(t) + S_w)^-α - B·Σ_k (η_{k-1} - η_k)·(1 - (C·η_k^-γ·
 
 S(t) is the sum of learning rates up to step t, S_w that of the warm-up, S_k(t) that from step k to
 t: what a constant rate reaches, less what each lowering of the rate has won by then (Luo et al.
-2025, "A Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules", equation 1).
+2025, "A Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules").
 """
 
 from __future__ import annotations
@@ -88,8 +88,14 @@ class MultiPowerLaw:
 
         `rates` is the learning rate of every step after the warm-up, `warmup` the sum of rates over
         it, as in `Curve`. A pure function of the schedule: nothing beyond a step bears on it.
+        Raises BadInput for steps that the schedule does not have.
         """
         steps = np.arange(len(rates)) if at is None else np.asarray(at)
+        if len(steps) == 0 or steps.min() < 0 or steps.max() >= len(rates):
+            raise BadInput(
+                f"the loss at {len(steps)} steps of a schedule of {len(rates)}",
+                hint=f"ask for steps 0 to {len(rates) - 1}",
+            )
         each = max(1, CHUNK // max(1, int(np.count_nonzero(np.diff(rates)))))
         parts = [steps[i : i + each] for i in range(0, len(steps), each)]
         packed = [math.log(self.A), self.alpha, math.log(self.B), math.log(self.C), self.beta]
@@ -162,7 +168,7 @@ class _Terms:
         blocks: int | None = None,
     ) -> _Terms:
         sums = np.concatenate([[0.0], np.cumsum(rates)])  # sums[i]: of the first i steps
-        changes = np.flatnonzero(np.diff(rates)) + 1
+        changes = np.flatnonzero(np.diff(rates[: at.max() + 1])) + 1
         drops = rates[changes - 1] - rates[changes]
         # the sum from k on begins at sums[k]; where the rate is 0 nothing is ever won
         after = np.where(rates[changes] > 0, rates[changes], np.nan)

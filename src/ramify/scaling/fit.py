@@ -18,11 +18,13 @@ from ramify.ground.errors import BadInput
 from ramify.scaling.law import NAMES, Floats, Law
 from ramify.scaling.points import Points
 
-HUBER = 1e-3  # in log L: Hoffmann et al. 2022, appendix D.3, and Besiroglu et al. 2024
+HUBER = 1e-3  # in log L: Hoffmann et al. 2022, section 3.3, and Besiroglu et al. 2024
 SCALE = 1e3  # the sum of 1e-3-Huber losses is tiny beside the optimizer's stopping tolerances
 LEVEL = 0.95
 EXPONENTS = (0.1, 0.3, 0.5, 0.9)
 FLOORS = (0.3, 0.6, 0.9)  # of the least loss
+# of log A, log B, log E, α and β; an exponent of 3 is a cliff, which no one has measured
+LOWEST, HIGHEST = [-np.inf, -np.inf, -np.inf, 1e-4, 1e-4], [np.inf, np.inf, np.inf, 3.0, 3.0]
 LEAST_SIZES, LEAST_BUDGETS, LEAST_POINTS = 3, 3, 7
 LEAST_SPREAD = 1e-3  # of log D that log N does not tell, in nats: below it the two terms are one
 
@@ -227,10 +229,11 @@ class _Problem:
         ends = (
             minimize(
                 self.value,
-                start,
+                np.clip(start, LOWEST, HIGHEST),
                 args=(weights,),
                 jac=True,
                 method="L-BFGS-B",
+                bounds=list(zip(LOWEST, HIGHEST, strict=True)),
                 options={"maxiter": 2000, "maxfun": 4000, "ftol": 1e-14, "gtol": 1e-9},
             )
             for start in starts

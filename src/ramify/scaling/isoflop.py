@@ -87,7 +87,7 @@ def fit_isoflop(points: Points, *, draws: int = 0, seed: int = 0) -> IsoFlop:
     )
     if len(good) < LEAST_BUDGETS:
         raise BadInput(
-            f"{len(good)} of {len(budgets)} budgets of FLOPs with {LEAST_POINTS} sizes or more "
+            f"{len(good)} of the {len(budgets)} budgets of FLOPs with {LEAST_POINTS} sizes or more "
             "have a minimum inside",
             hint=f"add budgets until there are {LEAST_BUDGETS}, each with sizes on both sides of "
             "its best, or type: --law chinchilla",
@@ -156,7 +156,7 @@ def _minimum(x: Floats, y: Floats) -> tuple[float, float, float] | None:
 
 
 def _interpolated(budget: _Budget) -> float:
-    # Porian et al. 2024, section 3.2, take the minimum of such a spline for the optimum
+    # Porian et al. 2024 take the minimum of such a spline for the optimum
     grid = np.linspace(budget.x[0], budget.x[-1], GRID)
     return float(np.exp(grid[np.argmin(Akima1DInterpolator(budget.x, budget.y)(grid))]))
 

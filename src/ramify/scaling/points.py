@@ -14,7 +14,7 @@ from ramify.ground.errors import BadInput
 from ramify.scaling.law import Floats
 
 DIVERGED = 1.15  # times the loss of a smaller model on fewer tokens
-FEW_TOKENS = 0.05  # a parameter, at the median: below it, no one trains
+FEW_TOKENS = 0.2  # a parameter, at the median: below it, no one trains
 UNITS = {"thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12}
 
 
@@ -160,7 +160,7 @@ def _converged(points: Points) -> Points:
 def without_lowest_ratio(points: Points, count: int) -> Points:
     """Leave out the `count` points with the fewest tokens per parameter.
 
-    Besiroglu et al. 2024, section 3, leave out five of the 245: the law does not hold so far from
+    Besiroglu et al. 2024 leave out five of the 245: the law does not hold so far from
     where models are trained. Raises BadInput for a count that leaves nothing.
     """
     if not 0 <= count < len(points):
