@@ -57,7 +57,7 @@ def recipe(
         rows=ROWS,
         warmup=8 * STEP,
         windows=Windows(steps=10, every=2),
-        averages=(2,),
+        averages=(1,),
         forecast=True,
         held_out=40_000,
     )
