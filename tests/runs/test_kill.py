@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from ramify import BroughtTokenizer, Complete, Export, Recipe, Ref, Windows
+from ramify import (
+    BroughtTokenizer,
+    Complete,
+    Evaluate,
+    Export,
+    Forecast,
+    Recipe,
+    Ref,
+    Windows,
+)
 from ramify.ground import artifact
 from ramify.runs.engine import job_of
 from ramify.runs.job import KINDS, Job
@@ -25,7 +34,7 @@ FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
 RUNS = ("trunk", "cooldown", "cosine")
-AFTER = ("average", "evaluate", "export", "complete")
+AFTER = ("average", "evaluate", "forecast", "export", "complete")
 SEED = 20_250_722
 
 
@@ -45,14 +54,17 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     tiny = loaded(recipe_file)
     trunk = tiny.by_name["trunk"].but(windows=Windows(steps=2, every=1))
     brought = lab.folder / "tokenizer" / "tokenizer.json"
+    corpora, at = {"words": Ref(name="words")}, Ref(name="trunk", at=8 * STEP)
     more = (
+        Evaluate(name="left", model=at, corpora=corpora, seq_len=16),
+        Forecast(name="foretold", trunk=at, ends_at=10 * STEP, left=Ref(name="left")),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         Complete(name="heard", model=Ref(name="best"), prompts=("the sum",), max_new_tokens=2),
     )
     steps = (*(trunk if step.name == "trunk" else step for step in tiny.steps), *more)
     recipe = Recipe(name="tiny", steps=steps)
-    make(recipe, lab, "best")
+    make(recipe, lab, "best", "left")
     planned = plan(recipe, lab)
     found = {item.step.kind(): job_of(planned, lab, item, 1) for item in reversed(planned.items)}
     few = {"trunk": 2, "cosine": 1, "cooldown": 10}  # steps: the last of a cooldown, from 8 on
