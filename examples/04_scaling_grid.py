@@ -31,6 +31,7 @@ def recipe(
     seeds: tuple[int, ...] = (0,),
     cosine: bool = True,
     corpus_bytes: Tokens = 4_000_000,
+    held_out: Tokens = 40_000,
 ) -> Recipe:
     """Return a trunk for each size and seed, and for each budget a branch and a cosine run."""
     read = Read(name="text/raw", source=PythonInstallation(part="code"), limit_bytes=corpus_bytes)
@@ -57,9 +58,9 @@ def recipe(
         rows=ROWS,
         warmup=8 * STEP,
         windows=Windows(steps=10, every=2),
-        averages=(2,),
+        averages=(1,),
         forecast=True,
-        held_out=40_000,
+        held_out=held_out,
     )
     # [/grid]
     return Recipe(name="scaling", steps=(read, clean, tokenizer, code, *grid.steps()))

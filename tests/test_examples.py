@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 import ramify
+from ramify.report.summary import summary
 from ramify.runs import plan
 from ramify.runs.lab import Lab
-from ramify.runs.recipe import Recipe, find
+from ramify.runs.recipe import Recipe, find, load
+
+from .runs.tiny import make
 
 EXAMPLES = Path(ramify.__file__).parents[2] / "examples"
 
@@ -101,3 +104,29 @@ def test_one_more_budget_makes_only_what_is_new(tmp_path: Path) -> None:
     assert made.items() <= contents(lab).items()
     assert {*ramify.open(lab).points_of("trunk")} == {16_384, 26_624, 53_248}
     assert "all 7 steps are done" in run("--set", more)
+
+
+def test_a_grid_is_priced_foretold_and_made_as_its_line_says(tmp_path: Path) -> None:
+    """In this process: a worker for each of its many small steps would take a minute."""
+    settings = {
+        "budgets": '["40960", "81920"]',
+        "corpus_bytes": "300K",
+        "cosine": "false",
+        "held_out": "4K",
+    }
+    recipe = load(str(EXAMPLES / "04_scaling_grid.py"), settings)
+    lab = Lab(tmp_path / "lab")
+    tokens = plan.plan(recipe, lab).tokens
+    assert tokens.tree / tokens.one_by_one == pytest.approx((0.8 * 2 + 0.2 * 3) / 3)
+    half = [step for step in recipe.steps if step.name.startswith("grid/50K/")]
+    for step in half:
+        if step.kind() == "forecast":
+            make(recipe, lab, step.name)
+    make(recipe, lab, *(step.name for step in half))
+    rows = ramify.open(lab.folder).points()
+    ends = {row["run"]: row["tokens"] for row in rows if row["decayed"]}
+    home = "grid/50K/s0/cool-sqrt20-"
+    assert ends == {f"{home}40.96K": 40_960, f"{home}81.92K": 81_920}
+    told = summary(lab).forecasts
+    assert [one.learned_from for one in told] == [0, 1]
+    assert all(one.made_before and one.seen is not None for one in told)

@@ -93,6 +93,7 @@ def test_what_was_spent_is_what_the_plan_said_it_would_cost(
     assert spent.one_by_one.flops == pytest.approx(train_flops(root.model, 32, 70 * STEP))
     assert spent.answers == 2
     assert spent.ratio == pytest.approx(spent.one_by_one.flops / spent.tree.flops)
+    assert spent.one_by_one.six_nd == pytest.approx(6 * root.model.parameters * 70 * STEP)
 
 
 def test_json_has_what_show_promises(told: Summary) -> None:

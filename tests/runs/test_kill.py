@@ -17,7 +17,9 @@ from ramify import (
     Complete,
     Ema,
     EmaAverage,
+    Evaluate,
     Export,
+    Forecast,
     Interpolate,
     Recipe,
     Ref,
@@ -38,7 +40,7 @@ DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
 RUNS = ("trunk", "cooldown", "cosine")
 OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
 OTHERS = ("free", "off")  # a schedule-free trunk, and a branch off an average
-AFTER = ("average", "emaaverage", "interpolate", "evaluate", "export", "complete")
+AFTER = ("average", "emaaverage", "interpolate", "evaluate", "forecast", "export", "complete")
 SEED = 20_250_722
 
 
@@ -61,7 +63,10 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     assert isinstance(trunk, Trunk)
     assert isinstance(mean, Average)
     brought = lab.folder / "tokenizer" / "tokenizer.json"
+    corpora, at = {"words": Ref(name="words")}, Ref(name="trunk", at=8 * STEP)
     more = (
+        Evaluate(name="left", model=at, corpora=corpora, seq_len=16),
+        Forecast(name="foretold", trunk=at, ends_at=10 * STEP, left=Ref(name="left")),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),
@@ -72,7 +77,7 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     )
     steps = (*(trunk if step.name == "trunk" else step for step in tiny.steps), *more)
     recipe = Recipe(name="tiny", steps=steps)
-    make(recipe, lab, "best")
+    make(recipe, lab, "best", "left")
     planned = plan(recipe, lab)
     found = {item.step.kind(): job_of(planned, lab, item, 1) for item in reversed(planned.items)}
     few = {"trunk": 2, "cosine": 1, "cooldown": 10}  # steps: the last of a cooldown, from 8 on

@@ -9,9 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ramify.ground.errors import BadInput
+from ramify.model.config import ModelConfig
+from ramify.model.network import Transformer
 from ramify.scaling.flops import (
     flops_per_sequence,
     forward_flops,
@@ -98,6 +101,27 @@ def test_the_products_are_those_that_torch_counts_forward_and_backward(
     products = sum(flops for part, flops in parts.items() if part not in NO_PRODUCTS)
     assert forward == rows * products
     assert counter.get_total_flops() == 3 * rows * products
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_of_the_network_that_is_trained_torch_counts_every_product_and_no_more(fused: bool) -> None:
+    """The papers count a look-up as a product with one-hot rows, and the softmax; torch neither.
+
+    Nor does torch's counter know the fused attention of CPUs: its two products are ours alone.
+    """
+    config = ModelConfig(layers=3, width=32, heads=4, kv_heads=2, ffw=48, vocab=96)
+    model, rows, seq_len = Transformer(config), 2, 16
+    model.init_weights(0)
+    backend = SDPBackend.FLASH_ATTENTION if fused else SDPBackend.MATH
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(backend):
+        logits = model(torch.randint(0, config.vocab, (rows, seq_len))) @ model.head_weight.T
+        forward = counter.get_total_flops()
+        torch.autograd.backward(logits.sum())
+    parts = {name: rows * flops for name, flops in flops_per_sequence(config, seq_len).items()}
+    products = sum(flops for name, flops in parts.items() if name not in NO_PRODUCTS)
+    counted = products - (parts["scores"] + parts["values"] if fused else 0)
+    assert forward == counted
+    assert counter.get_total_flops() == 3 * counted
 
 
 @pytest.mark.parametrize(

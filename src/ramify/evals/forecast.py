@@ -1,4 +1,4 @@
-"""The run function of a forecast: what evaluations of a trunk say of a cooldown off it; torch-free."""
+"""The run function of a forecast: what evaluations of a trunk say of a cooldown off it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ramify.evals.steps import Forecast
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Mismatch
-from ramify.ground.journal import read as read_journal
 from ramify.ground.step import Input, Tell
-from ramify.scaling.forecast import Before, Seen, forecast, trend
-from ramify.train.places import JOURNAL
+from ramify.scaling.forecast import Before, Seen, forecast
 
 FORECAST = "forecast.json"
 
@@ -59,7 +55,8 @@ def _before(name: str, inputs: Mapping[str, Input], where: str, ends_at: int) ->
     point, left = inputs[f"{where}trunk"], inputs[f"{where}left"]
     averaged = inputs.get(f"{where}averaged")
     at = int(point.record["facts"]["tokens"])
-    if left.record["parents"]["model"]["fingerprint"] != point.fingerprint:
+    judged = left.record["parents"]["model"]
+    if (judged["fingerprint"], judged["at"]) != (point.fingerprint, at):
         raise Mismatch(
             f"{name} takes {left.record['name']} for the evaluation of {point.record['name']}@{at}",
             hint="evaluate the very point that the cooldown leaves",
@@ -68,13 +65,9 @@ def _before(name: str, inputs: Mapping[str, Input], where: str, ends_at: int) ->
         raise BadInput(f"{name} learns from a cooldown that leaves at {at} and ends at {ends_at}")
     if averaged is not None:
         _check_alike(name, left, averaged)
-    lines = read_journal(point.path.parent.parent / JOURNAL, "step")
-    told = [(line["tokens"], line["loss"]) for line in lines if line["loss"] is not None]
-    tokens, losses = np.array(told, dtype=np.float64).reshape(-1, 2).T
     return Before(
         loss=_bits(left),
         fraction=1 - at / ends_at,
-        trend=trend(tokens, losses, at=at, until=ends_at),
         averaged=None if averaged is None else _bits(averaged),
     )
 

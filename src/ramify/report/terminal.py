@@ -157,7 +157,9 @@ def _leaves(row: Row) -> int:
 
 def _name(row: Row, guide: str) -> Text:
     text = Text(guide, style="dim")
-    text.append(row.name, style="" if row.state == "done" else "yellow")
+    # below a run of its own folder, a name goes without that folder's
+    beside = (row.parent or "").rpartition("/")[0] if guide else ""
+    text.append(row.name.removeprefix(f"{beside}/"), style="" if row.state == "done" else "yellow")
     if row.leaves_at_tokens is not None:
         text.append(f" @ {show_count(row.leaves_at_tokens)}", style="dim")
     elif row.is_average:
@@ -401,4 +403,4 @@ def _plan_spent(plan: Plan) -> RenderableType:
         return table
     share, rough = (c.tree / c.one_by_one for c in (plan.flops, plan.six_nd))
     words = f"one by one with cosine costs {1 / share:.2f}× the tree"
-    return Group(table, Text(f"{words}: the tree is {share:.1%} of it ({rough:.1%} by 6ND)"))
+    return Group(table, Text(f"{words}\nthe tree is {share:.1%} of it, {rough:.1%} by 6ND"))

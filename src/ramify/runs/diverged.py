@@ -40,7 +40,7 @@ def keep_out(recipe: Recipe, prints: Prints, lab: Lab, items: Sequence[Item]) ->
 def _marked(
     recipe: Recipe, prints: Prints, lab: Lab, item: Item, lost: dict[str, int], held: dict[str, str]
 ) -> Item:
-    if item.state == "done":
+    if item.state == "done" or not (lost or held or item.state == "partial"):
         return item
     for ref in item.step.refs().values():
         if (culprit := _culprit(recipe, lab, ref, lost, held)) is not None:
@@ -67,8 +67,8 @@ def _culprit(
 
 def _blown_up(prints: Prints, lab: Lab, item: Item) -> int | None:
     """Return the token at which a run, as it is asked for now, was seen to blow up."""
-    if not isinstance(item.step, Run):
-        return None
+    if not isinstance(item.step, Run) or item.state != "partial":
+        return None  # most of a large plan, and nothing of it was begun
     told = places.read_diverged(lab.at(item.name))
     if told is None or told["skip_limit"] < item.step.skip_limit:
         return None

@@ -8,11 +8,12 @@ grid/33M/s0/trunk ──●──────●────────▶     
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import combinations, product
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ramify.evals.steps import Cooled, Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -41,13 +42,6 @@ class Size(BaseModel):
     cosine_peak: float | None = None  # None: the constant rate × cosine_over_constant
     rows: int | None = None
     warmup: Tokens | None = None
-
-
-def _sized(value: object) -> object:
-    """Take the name of a preset, or a network alone, for a size."""
-    if isinstance(value, str):
-        return Size(model=preset(value))
-    return Size(model=value) if isinstance(value, ModelConfig) else value
 
 
 class _Family(BaseModel):
@@ -243,12 +237,12 @@ class Grid(_Family):
     """
 
     name: str = "grid"
-    sizes: dict[str, Annotated[Size, BeforeValidator(_sized)]] = Field(min_length=1)
+    sizes: Mapping[str, Size | ModelConfig | str] = Field(min_length=1)
     peak: float | None = None  # the constant rate of the sizes that have none of their own
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        for name, size in self.sizes.items():
+        for name, size in self._sizes.items():
             if not (size.budgets or self.budgets):
                 raise BadInput(f"{self.name}/{name} has no budget", hint="give budgets=(...)")
             if size.peak is None and self.peak is None:
@@ -258,7 +252,7 @@ class Grid(_Family):
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps of the grid, to be put into a recipe: `steps=(*data, *grid.steps())`."""
-        smallest_first = sorted(self.sizes.items(), key=lambda size: size[1].model.parameters)
+        smallest_first = sorted(self._sizes.items(), key=lambda size: size[1].model.parameters)
         made: dict[tuple[str, int], tuple[Step, ...]] = {}
         for seed in self.seeds:
             learned: Learned = {}
@@ -267,8 +261,19 @@ class Grid(_Family):
                 made[name, seed] = tuple(self._lines(home, self._filled(size), seed, learned))
         return tuple(step for key in product(self.sizes, self.seeds) for step in made[key])
 
+    @cached_property
+    def _sizes(self) -> dict[str, Size]:
+        return {name: _sized(size) for name, size in self.sizes.items()}
+
     def _filled(self, size: Size) -> Size:
         return size if size.peak is not None else size.model_copy(update={"peak": self.peak})
+
+
+def _sized(size: Size | ModelConfig | str) -> Size:
+    """Take the name of a preset, or a network alone, for a size."""
+    if isinstance(size, Size):
+        return size
+    return Size(model=preset(size) if isinstance(size, str) else size)
 
 
 class Sweep(_Family):
@@ -280,7 +285,7 @@ class Sweep(_Family):
     """
 
     name: str = "sweep"
-    model: Annotated[ModelConfig, BeforeValidator(lambda m: preset(m) if isinstance(m, str) else m)]
+    model: ModelConfig | str  # a network, or the name of a preset
     peaks: tuple[float, ...] = Field(min_length=1)
     cosine: bool = True
 
@@ -295,12 +300,13 @@ class Sweep(_Family):
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps of the sweep, to be put into a recipe."""
+        size = _sized(self.model)
         return tuple(
             step
             for peak, seed in product(self.peaks, self.seeds)
             for step in self._lines(
                 f"{self.name}/lr{rate_label(peak)}/s{seed}",
-                Size(model=self.model, peak=peak),
+                size.model_copy(update={"peak": peak}),
                 seed,
                 {},
             )

@@ -1,16 +1,18 @@
 """What a cooldown will reach, told from its trunk alone, with an interval; numpy, torch-free.
 
-With L the trunk's loss where the cooldown leaves it, and L' what it ends at,
+With L the trunk's loss where the cooldown leaves it, L' what it ends at and f the fraction of its
+tokens that descends, the share of the loss that is gained is taken for
 
-    1 - L'/L  =  trend + κ(f)·sign + noise          κ(f) = κ₀ + κ₁·ln(f / 0.2)
+    1 - L'/L  =  κ₀ + κ₁·ln(f / 0.2) + κ₂·(ln L - c) + κ₃·sign + noise
 
-trend is what the constant rate itself would still gain by the end; f the fraction that descends;
-sign is one of three, each a method of its own:
+c is the mean of ln L over the cooldowns seen, so that no unit matters: better networks were seen to
+gain more. The sign is what sets the three methods apart:
 
-law       the share that a law of the loss under any schedule says is gained (κ near 1)
-average   how far the mean of the trunk's last windows of weights lies below the trunk: Hägele et
-          al., section 4.1, found it between the trunk and the cooled model
-trunk     nothing but the trunk: a share of its loss
+trunk     none
+average   1 - A/L, A being the loss of the mean of the trunk's last windows of weights: it rids the
+          weights of what the rate keeps them moving by, as the cooldown does, and lies between
+          trunk and cooled model (Hägele et al., section 4.1); early on it lags behind
+law       the share that a law of the loss under any schedule says is gained
 
 κ and the noise are learned from cooldowns that were run, by Bayesian linear regression (normal and
 inverse gamma): with none it says what PRIORS say, widely; with more it believes what it sees.
@@ -33,30 +35,29 @@ from ramify.ground.errors import BadInput
 Floats = NDArray[np.float64]
 Method = Literal["law", "average", "trunk"]
 USUAL_FRACTION = 0.2
-LEAST_STEPS = 8  # of a journal, to tell a trend from the noise of batches
-
+ENOUGH = 4  # cooldowns seen, from which on the method is chosen by how far it errs
 
 Law = Callable[[Floats], Floats]
-"""The loss under any schedule, given the rate of each step: `fit_curves(...).predict` is one."""
+"""The loss after each step of a schedule, given its rates: `fit_curves(...).predict` is one."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed of κ₀ and κ₁ before any cooldown was seen: means and standard deviations."""
+    """What is believed of κ₀ to κ₃ before any cooldown was seen."""
 
-    mean: tuple[float, float]
-    deviation: tuple[float, float]
+    means: tuple[float, float, float, float]
+    deviations: tuple[float, float, float, float]  # a thousandth: as good as known
 
 
-NOISE = 0.006  # of 1 - L'/L: what is believed of the noise beforehand, with NOISE_WEIGHT
-NOISE_WEIGHT = 1.5  # half the number of cooldowns that this belief is worth
+NOISE = 0.006  # of the share gained: what is believed of the noise beforehand
+NOISE_WORTH = 3.0  # in cooldowns, what that belief is worth
+# wide on purpose: 20% cooldowns were seen to gain 1.5 to 6.4% of models of 50K and 150K parameters,
+# and 2.8 and 3.4% of the 25M and 100M ones of the multi-power law's authors
 PRIORS: Mapping[Method, Prior] = MappingProxyType(
     {
-        # wide on purpose: seen were 1.8% and 2.5% of a 25M and a 100M model of the multi-power law's
-        # authors, and 4 to 9% of models below 1M parameters at high rates
-        "trunk": Prior((0.04, 0.01), (0.03, 0.015)),
-        "average": Prior((1.3, 0.3), (0.7, 0.4)),
-        "law": Prior((1.0, 0.0), (0.25, 0.1)),
+        "law": Prior((0.0, 0.0, 0.0, 1.0), (0.01, 0.005, 0.04, 0.25)),
+        "average": Prior((0.025, 0.01, -0.08, 0.7), (0.02, 0.01, 0.08, 0.5)),
+        "trunk": Prior((0.035, 0.015, -0.08, 0.0), (0.02, 0.01, 0.08, 0.001)),
     }
 )
 
@@ -67,33 +68,26 @@ class Before:
 
     loss: float  # the trunk's, where the cooldown leaves
     fraction: float  # of its tokens that descend
-    trend: float = 0.0  # the share of the loss that the constant rate would still gain by its end
     averaged: float | None = None  # the loss of the mean of the trunk's last windows there
     law_share: float | None = None  # the share that a law says is gained
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.loss) and self.loss > 0 and 0 < self.fraction <= 1):
+        losses = [self.loss, *([] if self.averaged is None else [self.averaged])]
+        if not (all(0 < x < math.inf for x in losses) and 0 < self.fraction <= 1):
             raise BadInput(
-                f"a cooldown over fraction={self.fraction} from a loss of {self.loss}",
-                hint="give a finite loss above 0, and a fraction above 0 and up to 1",
+                f"a cooldown over fraction={self.fraction} from losses of {losses}",
+                hint="give finite losses above 0, and a fraction above 0 and up to 1",
             )
 
     def sign(self, method: Method) -> float | None:
         """Return the sign that a method goes by, None where it has none."""
         match method:
             case "trunk":
-                return 1.0
+                return 0.0
             case "average":
-                gap = None if self.averaged is None else 1 - self.averaged / self.loss
-                return (
-                    gap if gap is not None and gap > 0 else None
-                )  # an average that is no better tells nothing
+                return None if self.averaged is None else 1 - self.averaged / self.loss
             case "law":
                 return self.law_share
-
-    def beyond(self, method: Method) -> float:
-        """Return the share that is gained anyway, which κ does not multiply."""
-        return 0.0 if method == "law" else self.trend
 
 
 @dataclass(frozen=True)
@@ -102,6 +96,10 @@ class Seen:
 
     before: Before
     ended: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ended < math.inf:
+            raise BadInput(f"a cooldown that ended at a loss of {self.ended}", hint="leave it out")
 
 
 @dataclass(frozen=True)
@@ -122,84 +120,72 @@ class Forecaster:
 
     def __init__(self, method: Method, seen: Sequence[Seen] = ()) -> None:
         self.method = method
-        prior = PRIORS[method]
         used = [(s, sign) for s in seen if (sign := s.before.sign(method)) is not None]
         self.count = len(used)
-        x = np.array([_features(s.before.fraction, sign) for s, sign in used]).reshape(-1, 2)
-        gained = [1 - s.ended / s.before.loss - s.before.beyond(method) for s, _ in used]
-        y = np.array(gained, dtype=np.float64)
-        mean = np.array(prior.mean)
+        self.centre = float(np.mean([math.log(s.before.loss) for s, _ in used])) if used else None
+        x = np.array([self._features(s.before, sign) for s, sign in used]).reshape(-1, 4)
+        y = np.array([1 - s.ended / s.before.loss for s, _ in used], dtype=np.float64)
+        self._learn(x, y)
+
+    def _learn(self, x: Floats, y: Floats) -> None:
+        prior = PRIORS[self.method]
+        believed = np.array(prior.means)
         before = np.diag(
-            (NOISE / np.array(prior.deviation)) ** 2
+            (NOISE / np.array(prior.deviations)) ** 2
         )  # precision, in units of the noise
         precision = before + x.T @ x
         self.covariance = np.linalg.inv(precision)
-        self.mean = self.covariance @ (before @ mean + x.T @ y)
-        self.freedom = 2 * NOISE_WEIGHT + self.count
-        squares = y @ y + mean @ before @ mean - self.mean @ precision @ self.mean
-        self.noise = (2 * NOISE_WEIGHT * NOISE**2 + max(float(squares), 0.0)) / self.freedom
+        self.mean = self.covariance @ (before @ believed + x.T @ y)
+        self.freedom = NOISE_WORTH + self.count
+        squares = y @ y + believed @ before @ believed - self.mean @ precision @ self.mean
+        self.noise = (NOISE_WORTH * NOISE**2 + max(float(squares), 0.0)) / self.freedom
         # each left out in turn, in closed form: r / (1 - h), h the weight of its own point
         weight = np.einsum("ij,jk,ik->i", x, self.covariance, x)
-        self.left_out = (y - x @ self.mean) / (1 - weight) if self.count else np.empty(0)
+        self.left_out: Floats = (y - x @ self.mean) / (1 - weight)
 
     @property
     def left_out_error(self) -> float | None:
         """The root mean square error over the cooldowns seen, each left out in turn."""
         return math.sqrt(float(np.mean(self.left_out**2))) if self.count > 1 else None
 
+    def _features(self, before: Before, sign: float) -> tuple[float, float, float, float]:
+        above = 0.0 if self.centre is None else math.log(before.loss) - self.centre
+        return 1.0, math.log(before.fraction / USUAL_FRACTION), above, sign
+
     def foretell(self, before: Before, level: float = 0.9) -> Foretold:
         """Return the forecast of one cooldown; BadInput if it has not the method's sign."""
-        if not 0 < level < 1:
-            raise BadInput(f"level={level} of an interval", hint="give a number like 0.9")
         sign = before.sign(self.method)
-        if sign is None:
+        if not 0 < level < 1 or sign is None:
             raise BadInput(
-                f"nothing to forecast by {self.method} from", hint="take the method 'trunk'"
+                f"no forecast at level={level} by {self.method} of {before}",
+                hint="give a level like 0.9, and what the method goes by",
             )
-        x = np.array(_features(before.fraction, sign))
-        gained = float(x @ self.mean) + before.beyond(self.method)
+        x = np.array(self._features(before, sign))
+        gained = float(x @ self.mean)
         spread = math.sqrt(self.noise * (1 + float(x @ self.covariance @ x)))
         half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * spread
-        loss, low, high = (
-            before.loss * (1 - share) for share in (gained, gained + half, gained - half)
-        )
+        shares = (gained, gained + half, gained - half)
+        loss, low, high = (before.loss * (1 - share) for share in shares)
         return Foretold(loss, low, high, level, self.method, self.count, self.left_out_error)
 
 
 def best(seen: Sequence[Seen], before: Before) -> Forecaster:
     """Return the method to forecast a cooldown by: of those with a sign, the one that errs least.
 
-    That is told by leaving each cooldown out in turn, once three were seen; until then a law comes
-    before an average, and that before the trunk alone.
+    That is told by leaving each cooldown out in turn, once a few were seen; until then a law comes
+    before the trunk alone, and that before an average, which is no guide while it lags.
     """
     able = [Forecaster(m, seen) for m in PRIORS if before.sign(m) is not None]
-    tried = [f for f in able if f.count >= 3 and f.left_out_error is not None]
+    tried = [(f.left_out_error, f) for f in able if f.count >= ENOUGH]
     if tried:
-        return min(tried, key=lambda f: f.left_out_error or math.inf)
-    order: tuple[Method, ...] = ("law", "average", "trunk")
+        return min(tried, key=lambda pair: pair[0] or math.inf)[1]
+    order: tuple[Method, ...] = ("law", "trunk", "average")
     return min(able, key=lambda f: order.index(f.method))
 
 
 def forecast(before: Before, seen: Sequence[Seen] = (), level: float = 0.9) -> Foretold:
     """Return what a cooldown will reach, by the method that errs least on those seen."""
     return best(seen, before).foretell(before, level)
-
-
-def trend(tokens: Floats, losses: Floats, *, at: int, until: int) -> float:
-    """Return the share of its loss that a constant rate gains from `at` to `until` tokens, 0 or more.
-
-    The loss over the second half of the way to `at` is taken for a straight line in the logarithm
-    of tokens, which is drawn on; 0 where there are fewer than 8 steps or no slope can be told.
-    """
-    inside = (tokens > at / 2) & (tokens <= at) & np.isfinite(losses)
-    if inside.sum() < LEAST_STEPS or until <= at:
-        return 0.0
-    x, y = np.log(tokens[inside] / at), losses[inside]
-    line = stats.linregress(x, y)
-    slope, here = float(line.slope), float(line.intercept)  # at x = 0, which is `at`
-    if slope >= -float(line.stderr):
-        return 0.0
-    return -slope * math.log(until / at) / here
 
 
 def law_share(law: Law, rates: Floats, *, leaves: int) -> float:
@@ -211,7 +197,3 @@ def law_share(law: Law, rates: Floats, *, leaves: int) -> float:
         )
     losses = np.asarray(law(rates), dtype=np.float64)
     return float(1 - losses[-1] / losses[leaves - 1])
-
-
-def _features(fraction: float, sign: float) -> tuple[float, float]:
-    return sign, sign * math.log(fraction / USUAL_FRACTION)
