@@ -19,7 +19,7 @@ FLOORS = {
     "evals": 3, "release": 3,
     "runs": 4,
     "report": 5,
-    "recipes": 6, "cli": 6, "worker": 6, "__init__": 6,
+    "recipes": 6, "commands": 6, "worker": 6, "cli": 7, "__init__": 7,
 }  # fmt: skip
 FILES = sorted(HOME.rglob("*.py"))
 HEAVY = ("torch", "daft", "scipy", "transformers", "tokenizers", "pyarrow")
