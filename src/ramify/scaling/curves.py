@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ramify.ground.errors import BadInput
+from ramify.scaling.blas import one_thread
 from ramify.scaling.fit import HUBER, SCALE
 from ramify.scaling.law import Floats, Ints
 
@@ -251,14 +252,17 @@ class _Problem:
     def solve(self, start: Floats) -> tuple[float, Floats]:
         """Return (Σ Huber, constants) at the end of L-BFGS."""
         least = float(np.exp(self.log_loss.min()))
-        end = minimize(
-            self.value,
-            np.clip(start, [1e-6, *(low for low, _ in ENDS)], [least, *(high for _, high in ENDS)]),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(1e-6, least), *ENDS],
-            options={"maxiter": 1000, "maxfun": 1500, "ftol": 1e-13, "gtol": 1e-8},
-        )
+        with one_thread():
+            end = minimize(
+                self.value,
+                np.clip(
+                    start, [1e-6, *(low for low, _ in ENDS)], [least, *(high for _, high in ENDS)]
+                ),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(1e-6, least), *ENDS],
+                options={"maxiter": 1000, "maxfun": 1500, "ftol": 1e-13, "gtol": 1e-8},
+            )
         return float(end.fun) / SCALE, np.asarray(end.x, float)
 
     def value(self, p: Floats) -> tuple[float, Floats]:

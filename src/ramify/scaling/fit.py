@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ramify.ground.errors import BadInput
+from ramify.scaling.blas import one_thread
 from ramify.scaling.law import NAMES, Floats, Law
 from ramify.scaling.points import Points
 
@@ -238,7 +239,8 @@ class _Problem:
             )
             for start in starts
         )
-        best = min(ends, key=lambda end: float(end.fun))
+        with one_thread():  # as the starts are tried
+            best = min(ends, key=lambda end: float(end.fun))
         return np.asarray(best.x, float), float(best.fun) / SCALE
 
     def value(self, p: Floats, weights: Floats) -> tuple[float, Floats]:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ramify.ground.errors import BadInput
+from ramify.scaling.blas import one_thread
 from ramify.scaling.fit import HUBER, SCALE, interval, resamples
 from ramify.scaling.law import Floats
 from ramify.scaling.points import Points
@@ -102,18 +103,19 @@ class _Problem:
         return constants
 
     def solve(self, starts: list[Floats], weights: Floats) -> Floats:
-        ends = [
-            minimize(
-                self.value,
-                start,
-                args=(weights,),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=[(None, None), (None, None), (1e-3, 5.0)],
-                options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9},
-            )
-            for start in starts
-        ]
+        with one_thread():
+            ends = [
+                minimize(
+                    self.value,
+                    start,
+                    args=(weights,),
+                    jac=True,
+                    method="L-BFGS-B",
+                    bounds=[(None, None), (None, None), (1e-3, 5.0)],
+                    options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9},
+                )
+                for start in starts
+            ]
         return np.asarray(min(ends, key=lambda end: float(end.fun)).x, float)
 
     def value(self, p: Floats, weights: Floats) -> tuple[float, Floats]:
