@@ -53,7 +53,7 @@ class Heard:
 
 
 def ramify(
-    *arguments: str, lab: Lab, first: Callable[[], None] | None = None
+    *arguments: str, lab: Lab, first: Callable[[], None] | None = None, **environment: str
 ) -> subprocess.Popen[str]:
     """Start the loud `ramify`, that does something first."""
     return subprocess.Popen(
@@ -62,6 +62,7 @@ def ramify(
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=first,
+        env={**os.environ, **environment},
     )
 
 
@@ -130,6 +131,39 @@ def test_a_step_that_another_makes_is_busy_and_nothing_is_touched(
         Engine(lab).run(planned, Heard())
     assert prints(lab) == before
     assert not (lab.folder / "trunk").exists()
+
+
+def test_a_lab_that_another_drives_is_busy_and_the_other_is_not_disturbed(
+    copy: Copy, data: Lab, recipe_file: Path
+) -> None:
+    lab, heard = copy(data), Heard()
+    with (
+        artifact.lock(lab.whole_lock),
+        pytest.raises(Busy, match=f"{lab.folder} is being made by process {os.getpid()} since"),
+    ):
+        Engine(lab).run(plan(loaded(recipe_file), lab), heard)
+    assert heard.started_names == []
+
+
+def test_a_step_is_judged_by_its_record_and_not_by_how_its_process_ended(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    """The last file operation of a worker gives its folder its name: killed just then, it is done."""
+    log, arguments = tmp_path / "operations", ["run", str(recipe_file), "--only", "text/words"]
+    with ramify(*arguments, lab=Lab(tmp_path / "once"), RAMIFY_FAILPOINT_LOG=str(log)) as driver:
+        driver.communicate()
+    lines = [line.split(" ", 2) for line in log.read_text().splitlines()]
+    last = max(int(n) for process, n, _ in lines if int(process) != driver.pid)
+    assert last > max(int(n) for process, n, _ in lines if int(process) == driver.pid)
+    lab = Lab(tmp_path / "killed")
+    with ramify(*arguments, lab=lab, RAMIFY_FAILPOINT=str(last)) as driver:
+        out, err = driver.communicate()
+    assert (driver.returncode, err) == (0, "")
+    assert "✔ [1/1] text/words" in out
+    with ramify(*arguments, lab=Lab(tmp_path / "half"), RAMIFY_FAILPOINT=str(last - 1)) as driver:
+        out, err = driver.communicate()
+    assert driver.returncode == 1
+    assert err.startswith("ramify: text/words was killed by signal 9 without a record; look into")
 
 
 def the_driver(lab: Lab, driver: subprocess.Popen[str]) -> int:

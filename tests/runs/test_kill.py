@@ -21,13 +21,11 @@ from ramify import (
     Ref,
     Windows,
 )
-from ramify.ground import artifact
 from ramify.runs.engine import job_of
 from ramify.runs.job import KINDS, Job
 from ramify.runs.lab import Lab
 from ramify.runs.plan import plan
 
-from .conftest import Copy
 from .tiny import STEP, loaded, make, prints, told
 
 FORKED = Path(__file__).with_name("forked.py")
@@ -126,15 +124,17 @@ def test_a_tree_killed_at_twenty_random_moments_is_resumed_to_the_same_bits(
             assert told(lab, run) == told(whole, run)
 
 
+@pytest.mark.parametrize(("begun", "step"), [(True, "cool-10"), (False, "text/words")])
 def test_two_who_run_one_lab_at_once_make_it_once(
-    copy: Copy, data: Lab, whole: Lab, recipe_file: Path
+    data: Lab, whole: Lab, recipe_file: Path, tmp_path: Path, begun: bool, step: str
 ) -> None:
-    """The second is told who is at work, or finds the work done; it does not matter which."""
-    lab = copy(data)
-    command = [sys.executable, str(LOUD), "run", str(recipe_file), "--lab", str(lab.folder)]
+    """The second is told who is at work, or finds the work done; the first goes on undisturbed."""
+    lab = Lab(tmp_path / "lab")
+    if begun:
+        shutil.copytree(data.folder, lab.folder)
     both = [
         subprocess.Popen(
-            [*command, "--only", "cool-10"],
+            [sys.executable, LOUD, "run", recipe_file, "--lab", lab.folder, "--only", step],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -143,11 +143,9 @@ def test_two_who_run_one_lab_at_once_make_it_once(
     ]
     said = [one.communicate()[1] for one in both]
     codes = [one.returncode for one in both]
-    assert 0 in codes
+    assert 0 in codes, said
     for code, err in zip(codes, said, strict=True):
-        assert (code, err) == (0, "") or (
-            code == 1 and err.startswith("ramify: trunk is being made by process")
-        )
+        busy = code == 1 and err.startswith("ramify: ") and " is being made by process " in err
+        assert (code, err) == (0, "") or (busy and len(err.splitlines()) == 1)
     assert prints(lab).items() <= prints(whole).items()
-    assert f"cool-10/at/{10 * STEP:015d}" in prints(lab)
-    assert artifact.read_record(lab.folder / "words") is not None
+    assert any(name.startswith(step) for name in prints(lab))

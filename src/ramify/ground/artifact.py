@@ -230,11 +230,14 @@ def _clear(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, driver: int | None = None, wait: bool = False) -> Iterator[None]:
+def lock(
+    path: Path, *, what: str | None = None, driver: int | None = None, wait: bool = False
+) -> Iterator[None]:
     """Hold an exclusive `flock` that any death frees; Busy, naming the owner, if another holds it.
 
-    `driver` is the process on whose behalf it is held. An owner whose driver has died is about to
-    leave: that is waited for, as any owner is with `wait`.
+    `what` is what it guards, if its name does not say so. `driver` is the process on whose behalf
+    it is held. An owner whose driver has died is about to leave: that is waited for, as any owner
+    is with `wait`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -245,7 +248,7 @@ def lock(path: Path, *, driver: int | None = None, wait: bool = False) -> Iterat
             claim = _read_claim(handle)
             if not (wait or _is_orphan(claim)):
                 raise Busy(
-                    f"{path.stem.replace('+', '/')} is being made by {_owner(claim)}",
+                    f"{what or path.stem.replace('+', '/')} is being made by {_owner(claim)}",
                     hint="wait for it to end, or stop it with Ctrl-C where it runs",
                 ) from error
             fcntl.flock(handle, fcntl.LOCK_EX)

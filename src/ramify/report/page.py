@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -32,7 +33,9 @@ def write(lab: Lab, out: Path, *, command: str | None = None) -> Path:
     `command` is what makes the lab again, as a person would type it.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(out, render(lab, command=command))
+    own = out.with_name(f".{out.name}.{os.getpid()}")  # others may report on this lab just now
+    files.write_text(own, render(lab, command=command))
+    files.rename(own, out)
     return out
 
 

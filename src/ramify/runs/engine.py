@@ -76,7 +76,8 @@ class Engine:
         """Make all that the plan wants and that is not there; raises the first error once all ended.
 
         A step that fails holds back only what needs it. KeyboardInterrupt and SIGTERM stop every
-        worker, which saves what it has, and raise Stopped. BadInput for a `parallel` unknown.
+        worker, which saves what it has, and raise Stopped. Raises BadInput for a `parallel` that
+        is not known, Busy if another drives this lab: two would take each other's steps away.
         """
         if self.parallel not in ("ddp", "fsdp") or self.processes < 1:
             raise BadInput(
@@ -84,7 +85,8 @@ class Engine:
                 hint="give 1 or more, and ddp or fsdp",
             )
         self.lab.create()
-        with _sigterm_is_interrupt(), _jobs_folder(self.lab) as folder:
+        alone = artifact.lock(self.lab.whole_lock, what=str(self.lab.folder))
+        with alone, _sigterm_is_interrupt(), _jobs_folder(self.lab) as folder:
             _tidy(plan, self.lab)
             crew = _Crew(self, plan, watcher, folder)
             try:

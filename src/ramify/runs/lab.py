@@ -52,7 +52,7 @@ class Lab:
                     f"{self.folder} is there, and is no lab", hint="give --lab another folder"
                 )
             files.make_folder(self.folder)
-            with artifact.lock(self.folder / LOCKS / "lab.lock", wait=True):
+            with artifact.lock(self.folder / LOCKS / ".birth.lock", wait=True):
                 files.write_json(self.folder / MARK, {"format": 1})
         return self
 
@@ -67,6 +67,11 @@ class Lab:
     def lock(self, name: str) -> Path:
         """Return the lock file of the step called `name`."""
         return self.folder / LOCKS / f"{name.replace('/', '+')}.lock"
+
+    @property
+    def whole_lock(self) -> Path:
+        """The lock file of whoever drives the whole lab: no step's, since their names have no such dot."""
+        return self.folder / LOCKS / ".driver.lock"
 
     def log(self, name: str) -> Path:
         """Return the file that takes what the step's worker prints."""
