@@ -164,6 +164,19 @@ def test_it_never_learns_from_what_it_foretells(recipe_file: Path, tmp_path: Pat
         foretold(found)
 
 
+def test_two_that_wait_for_each_other_are_refused(recipe_file: Path, tmp_path: Path) -> None:
+    recipe = with_forecasts(recipe_file)
+    first, second = recipe.by_name[FIRST], recipe.by_name[SECOND]
+    assert isinstance(first, Forecast)
+    assert isinstance(second, Forecast)
+    ended = Ref(name=f"{HOME}/evals/cool-sqrt20-2.56K")
+    crossed = first.but(learned=(Cooled(trunk=second.trunk, left=second.left, ended=ended),))
+    steps = tuple(crossed if step.name == FIRST else step for step in recipe.steps)
+    found = plan(Recipe(name="tiny", steps=steps), Lab(tmp_path / "lab"))
+    with pytest.raises(BadInput, match="forecasts learn from each other's branches: grid/"):
+        makespan(found, 2)
+
+
 def test_an_evaluation_of_another_point_is_refused(copy: Copy, scored: tuple[Lab, Recipe]) -> None:
     lab, recipe = copy(scored[0]), scored[1]
     second = recipe.by_name[SECOND]

@@ -97,9 +97,8 @@ class Engine:
             except BaseException:
                 crew.stop()
                 raise
-        if (
-            crew.errors
-        ):  # a run that blew up is kept out from now on: what else went wrong is told first
+        if crew.errors:
+            # a run that blew up is kept out from now on: what else went wrong is told first
             raise min(crew.errors, key=lambda error: isinstance(error, Diverged))
 
 

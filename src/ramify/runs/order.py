@@ -17,9 +17,8 @@ from ramify.ground.errors import BadInput
 from ramify.runs.plan import Item, Plan
 from ramify.train.steps import Cooldown, Run
 
-NOTHING = (
-    1e6  # FLOPs: so that of steps that cost nothing known, the one that more waits for is first
-)
+# FLOPs of a step beside those known: of steps that cost nothing, the one that more waits for is first
+NOTHING = 1e6
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,9 @@ def paths(plan: Plan) -> dict[str, float]:
     for name, each in needs.items():
         for need in each:
             waiting[need.of].append((need.after, name))
+    above = {name: [need.of for need in each] for name, each in needs.items()}
     try:
-        order = [
-            *TopologicalSorter(
-                {n: [need.of for need in each] for n, each in needs.items()}
-            ).static_order()
-        ]
+        order = list(TopologicalSorter(above).static_order())
     except CycleError as error:
         raise BadInput(
             f"forecasts learn from each other's branches: {' and '.join(error.args[1][1:])}",

@@ -14,8 +14,9 @@ average   1 - A/L, A being the loss of the mean of the trunk's last windows of w
           trunk and cooled model (Hägele et al., section 4.1); early on it lags behind
 law       the share that a law of the loss under any schedule says is gained
 
-κ and the noise are learned from cooldowns that were run, by Bayesian linear regression (normal and
-inverse gamma): with none it says what PRIORS say, widely; with more it believes what it sees.
+κ is learned from cooldowns that were run, by Bayesian linear regression whose noise is taken from
+what is left over (empirical Bayes): with none it says what PRIORS say, widely; with more it believes
+what it sees. The interval is a Student t's, so that few cooldowns make it wide.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class Prior:
     deviations: tuple[float, float, float, float]  # a thousandth: as good as known
 
 
-NOISE = 0.006  # of the share gained: what is believed of the noise beforehand
-NOISE_WORTH = 3.0  # in cooldowns, what that belief is worth
+NOISE = 0.007  # of the share gained: what is believed of the noise beforehand
+NOISE_WORTH = 2.5  # in cooldowns, what that belief is worth
+PASSES = 4
 # wide on purpose: 20% cooldowns were seen to gain 1.5 to 6.4% of models of 50K and 150K parameters,
 # and 2.8 and 3.4% of the 25M and 100M ones of the multi-power law's authors
 PRIORS: Mapping[Method, Prior] = MappingProxyType(
@@ -129,19 +131,20 @@ class Forecaster:
 
     def _learn(self, x: Floats, y: Floats) -> None:
         prior = PRIORS[self.method]
-        believed = np.array(prior.means)
-        before = np.diag(
-            (NOISE / np.array(prior.deviations)) ** 2
-        )  # precision, in units of the noise
-        precision = before + x.T @ x
-        self.covariance = np.linalg.inv(precision)
-        self.mean = self.covariance @ (before @ believed + x.T @ y)
-        self.freedom = NOISE_WORTH + self.count
-        squares = y @ y + believed @ before @ believed - self.mean @ precision @ self.mean
-        self.noise = (NOISE_WORTH * NOISE**2 + max(float(squares), 0.0)) / self.freedom
-        # each left out in turn, in closed form: r / (1 - h), h the weight of its own point
-        weight = np.einsum("ij,jk,ik->i", x, self.covariance, x)
-        self.left_out: Floats = (y - x @ self.mean) / (1 - weight)
+        believed, deviations = np.array(prior.means), np.array(prior.deviations)
+        self.noise = NOISE**2
+        for _ in range(
+            PASSES
+        ):  # how much is to be believed of few cooldowns depends on their noise
+            before = np.diag(self.noise / deviations**2)
+            self.covariance = np.linalg.inv(before + x.T @ x)
+            self.mean = self.covariance @ (before @ believed + x.T @ y)
+            # the weight of each cooldown in its own forecast; together, the constants they are spent on
+            weight = np.einsum("ij,jk,ik->i", x, self.covariance, x)
+            rest = y - x @ self.mean
+            self.freedom = NOISE_WORTH + self.count - float(weight.sum())
+            self.noise = (NOISE_WORTH * NOISE**2 + float(rest @ rest)) / self.freedom
+        self.left_out: Floats = rest / (1 - weight)  # each left out in turn, given the noise of all
 
     @property
     def left_out_error(self) -> float | None:
