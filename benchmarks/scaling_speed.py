@@ -1,4 +1,4 @@
-"""How fast the scaling laboratory plans a grid, fills two cores with one, and forecasts.
+"""How fast the scaling laboratory plans a grid, fills two cores with one, fits, and forecasts.
 
 The makespan is that of a small real grid on the standard library's source: from the start of its
 first run to the end of its last evaluation, over the sum of what its workers took, each worker's
@@ -29,7 +29,10 @@ from ramify.runs.lab import Lab
 from ramify.runs.order import makespan
 from ramify.runs.plan import Item, plan
 from ramify.runs.recipe import Recipe
+from ramify.scaling.fit import fit
 from ramify.scaling.forecast import Before, Seen, best
+from ramify.scaling.law import Law
+from ramify.scaling.points import Points
 from ramify.tokens.mixture import Stage
 from ramify.tokens.steps import Corpus, Tokenize, Tokenizer
 from ramify.train.steps import Numerics
@@ -37,6 +40,7 @@ from ramify.train.steps import Numerics
 N = 7
 CORES = 2
 POINTS = 1000
+FITTED, DRAWS, FITS = 245, 1000, 3  # points under a law, resamples of them, and how often
 SEQ_LEN, ROWS = 128, 16
 STEP = SEQ_LEN * ROWS
 
@@ -164,12 +168,24 @@ def forecast_seconds() -> list[float]:
     return seconds(work)
 
 
+def fit_seconds() -> list[float]:
+    """Return how long fitting the law to 245 points takes, with 1,000 resamples of them."""
+    draw = np.random.default_rng(0)
+    parameters, tokens = 10 ** draw.uniform((7.5, 9.0), (10.0, 11.5), (FITTED, 2)).T
+    law = Law(E=1.8172, A=477.8, B=2143.0, alpha=0.3473, beta=0.3672)
+    loss = law.loss(parameters, tokens) * np.exp(draw.normal(0, 0.005, FITTED))
+    points = Points(parameters, tokens, loss, 6 * parameters * tokens)
+    return seconds(lambda: fit(points, draws=DRAWS), FITS)
+
+
 def main() -> int:
     """Measure, print one JSON object, and return 1 if a bar does not hold."""
     print("planning", file=sys.stderr)
     planned = plan_seconds()
     print("forecasting", file=sys.stderr)
     foretold = forecast_seconds()
+    print("fitting", file=sys.stderr)
+    fitted = fit_seconds()
     print("a small grid", file=sys.stderr)
     made = grid_makespan()
     bars = [
@@ -179,16 +195,22 @@ def main() -> int:
          "value": made["over_work_by_cores"], "op": "<", "bar": 1.15},
         {"what": f"forecast of {POINTS} cooldowns, seconds",
          "value": statistics.median(foretold), "op": "<", "bar": 5.0},
+        {"what": f"fit of {FITTED} points with {DRAWS} resamples, seconds",
+         "value": statistics.median(fitted), "op": "<", "bar": 60.0},
     ]  # fmt: skip
     for bar in bars:
         bar["holds"] = bar["value"] < bar["bar"]
     spread = {
         name: {"median": statistics.median(took), "min": min(took), "max": max(took)}
-        for name, took in (("plan_seconds", planned), ("forecast_seconds", foretold))
+        for name, took in (
+            ("plan_seconds", planned),
+            ("forecast_seconds", foretold),
+            ("fit_seconds", fitted),
+        )
     }
     told = {
         "name": "scaling_speed",
-        "n": {"plan": N, "forecast": N, "grid": 1},
+        "n": {"plan": N, "forecast": N, "fit": FITS, "grid": 1},
         "hardware": {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "figures": {"steps_planned": len(large().steps), **made, **spread},
         "bars": bars,

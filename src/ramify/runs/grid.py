@@ -21,7 +21,7 @@ from ramify.ground.step import Ref, Step, check_name
 from ramify.ground.units import Tokens, parse_count, show_count
 from ramify.model.config import ModelConfig, preset
 from ramify.optim import schedule
-from ramify.optim.config import AdamW, Ema, Windows
+from ramify.optim.config import AdamW, Ema, Optimizer, Windows
 from ramify.optim.schedule import Constant
 from ramify.tokens.mixture import Stage
 from ramify.train.steps import Average, Cooldown, Cosine, Numerics, Probe, Trunk
@@ -60,7 +60,7 @@ class _Family(BaseModel):
     cosine: bool = False  # a cosine run from fresh weights for each budget, too
     cosine_over_constant: float = Field(default=COSINE_OVER_CONSTANT, gt=0)
     vocab: int | None = None  # of every network; None: as each says
-    optimizer: AdamW = AdamW()
+    optimizer: Optimizer = AdamW()
     numerics: Numerics = Numerics(threads=1)
     probe: Probe | None = None
     windows: Windows | None = None
