@@ -2,7 +2,7 @@
 
 benchmarks/NAME.py ── last line, JSON ──▶ docs/benchmarks/NAME.json ──▶ docs/benchmarks.md
 
-python benchmarks/all.py                 run all of them (gpu_step only where there is a GPU)
+python benchmarks/all.py                 run all (gpu_step only where there is a GPU; not the study)
 python benchmarks/all.py --only NAME     run this one; may be repeated
 python benchmarks/all.py --write-only    run none, write the page again
 
@@ -26,6 +26,7 @@ SCRIPTS = ROOT / "benchmarks"
 KEPT = ROOT / "docs" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"
 NEEDS_GPU = frozenset({"gpu_step"})
+TAKES_HOURS = frozenset({"reproduction"})  # run by --only; it has a page of its own
 NEEDED = ("name", "n", "hardware", "figures", "bars")
 HEAD = """<!-- written by benchmarks/all.py from docs/benchmarks/*.json: type make bench -->
 
@@ -148,7 +149,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=names(), help="may be repeated")
     parser.add_argument("--write-only", action="store_true", help="run none")
     asked = parser.parse_args()
-    chosen = [] if asked.write_only else asked.only or names()
+    chosen = [] if asked.write_only else asked.only or [n for n in names() if n not in TAKES_HOURS]
     if not asked.only and NEEDS_GPU & {*chosen} and not has_gpu():
         chosen = [name for name in chosen if name not in NEEDS_GPU]
         print(f"no GPU here: {', '.join(sorted(NEEDS_GPU))} left as it was")
