@@ -135,7 +135,7 @@ def _middle(rows: Sequence[Kept]) -> list[Kept]:
 
 
 def _shapes(rows: Sequence[Kept]) -> Iterable[Claim]:
-    mine = [row for row in _middle(rows) if abs(row["fraction"] - 0.2) < 0.005]
+    mine = [row for row in _middle(rows) if row["fraction"] == 0.2]
     root = of(mine, shape="sqrt")
     for shape in sorted({row["shape"] for row in mine} - {"sqrt"}):
         values = percents(of(mine, shape=shape), root)
@@ -151,7 +151,7 @@ def _fractions(rows: Sequence[Kept]) -> Iterable[Claim]:
     fractions = sorted({row["fraction"] for row in mine})
 
     def at(fraction: float) -> list[Kept]:
-        return [row for row in mine if abs(row["fraction"] - fraction) < 0.005]
+        return [row for row in mine if row["fraction"] == fraction]
 
     if len(fractions) < 3:
         return

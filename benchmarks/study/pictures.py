@@ -88,7 +88,7 @@ def _varied(rows: Sequence[Kept]) -> list[Kept]:
 
 
 def _shapes(axes: Axes, rows: Sequence[Kept]) -> bool:
-    mine = [row for row in _varied(rows) if abs(row["fraction"] - 0.2) < 0.005]
+    mine = [row for row in _varied(rows) if row["fraction"] == 0.2]
     found: dict[str, list[float]] = defaultdict(list)
     for row in mine:
         found[row["shape"]].append(row["mean"])

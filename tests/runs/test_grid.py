@@ -178,7 +178,7 @@ def test_a_sweep_holds_a_constant_rate_against_a_cosine_of_twice_as_much() -> No
         ({"cooldowns": ((0.2, "sqrt"), (0.21, "sqrt"))}, "are the same branch: both leave at 512"),
         ({"cooldowns": ((0.2, "sqrt"), (0.2, "sqrt"))}, "give at least one, and each once"),
         ({"cooldowns": ((1.0, "sqrt"),)}, "fraction=1.0 of its tokens; give a number between"),
-        ({"cooldowns": ((0.2, "cliff"),)}, "shape"),
+        ({"cooldowns": ((0.2, "cliff"),)}, "no shape of a cooldown is called .cliff.; use sqrt, linear"),
         ({"seeds": ()}, r"seeds=\(\); give at least one"),
         ({"averages": (2,)}, "give windows=Windows"),
     ],

@@ -83,10 +83,16 @@ class Cosine(_Frozen):
 
 
 def _as_named(shape: object) -> object:
-    """Return the name of an exponent that has one: one descent has one fingerprint."""
+    """Return the name of an exponent that has one, as one descent has one fingerprint; refuse others."""
+    if isinstance(shape, str) and shape not in SHAPES:
+        raise BadInput(
+            f"no shape of a cooldown is called {shape!r}",
+            hint=f"use {', '.join(SHAPES)}, or the exponent a of 1 - x^a",
+        )
     return EXPONENTS.get(shape, shape) if isinstance(shape, int | float) else shape
 
 
+SHAPES = ("sqrt", "linear", "square", "cosine", "mirror_cosine", "exp")
 Bounded = Literal["sqrt", "linear", "square", "cosine", "mirror_cosine"] | float
 """The shapes that come to 0 by themselves."""
 

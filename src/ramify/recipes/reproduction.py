@@ -39,7 +39,7 @@ FORETOLD_FROM = 4  # windows behind where each cooldown leaves
 VARIED = "0.4M"  # the size at which one thing is varied at a time
 SHAPES: tuple[Shape, ...] = ("linear", "cosine", "mirror_cosine", "square")
 FRACTIONS = (0.02, 0.05, 0.1, 0.4)  # 0.2 is in the core
-RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
+RATES = (2e-3, 4e-3, 8e-3, 16e-3, 32e-3)
 PATH = (0.25, 0.5, 0.75)  # the ends are in the core
 
 
