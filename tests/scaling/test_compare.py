@@ -10,7 +10,7 @@ import pytest
 from ramify.ground.errors import BadInput
 from ramify.scaling.compare import compare, matched, paired_resamples
 from ramify.scaling.law import Law
-from ramify.scaling.points import Points, checked
+from ramify.scaling.points import Points, checked, joined
 
 LAW = Law(E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37)
 ARMS = ("cosine", "branches")
@@ -72,6 +72,15 @@ def test_pairs_are_points_of_equal_size_tokens_and_seed_and_are_drawn_together()
     weights = paired_resamples(first, second, 7, 0)
     assert np.array_equal(weights[0][:, 5:], weights[1])
     assert (weights[0].sum(1) == 60).all()
+
+
+def test_of_several_points_of_one_key_none_is_taken_for_a_partner() -> None:
+    first, second = arm(noise=0.0, seed=0), arm(noise=0.0, seed=0)
+    again = joined([first, replace(first.take(np.arange(3)), loss=first.loss[:3] * 1.01)])
+    assert matched(again, second)[0] == list(range(3, 60))
+    assert matched(second, again)[1] == list(range(3, 60))
+    weights = paired_resamples(again, second, 7, 0)
+    assert [w.sum(1).tolist() for w in weights] == [[63] * 7, [60] * 7]
 
 
 def test_a_few_draws_are_no_interval() -> None:

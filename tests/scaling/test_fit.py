@@ -169,3 +169,14 @@ def test_the_published_replication_of_chinchilla_is_reached(chinchilla: Points) 
 def test_the_five_outliers_bend_the_law_of_chinchilla(chinchilla: Points) -> None:
     law = fit(chinchilla).law
     assert (law.E, law.beta) == pytest.approx((1.891, 0.453), abs=0.002)
+
+
+@pytest.mark.parametrize("rises", [0.0, 1e-11])
+def test_losses_that_fall_in_no_direction_have_no_optimum_and_say_so(rises: float) -> None:
+    n, d = np.repeat([1e7, 1e8, 1e9], 4), np.tile([1e9, 2e9, 4e9, 8e9], 3)
+    found = fit(checked(n, d, 2.5 + rises * d), draws=5)
+    with pytest.raises(BadInput, match="no optimum"):
+        found.law.optimum(1e20)
+    assert found.bootstrap is not None
+    assert found.bootstrap.optimum(1e20) == {}
+    assert refit(found.points, found.law).E > 0

@@ -13,7 +13,7 @@ import zstandard
 
 from ramify.ground.errors import BadInput, NotFound
 from ramify.scaling.points import checked, joined, without_lowest_ratio
-from ramify.scaling.table import Columns, points_of, read_points, read_rows
+from ramify.scaling.table import Columns, chosen, points_of, read_points, read_rows
 
 COLUMNS = Columns("N", "loss", tokens="D")
 N, D, LOSS = [1e7, 1e7, 1e8, 1e8], [1e8, 1e9, 1e9, 1e10], [4.0, 3.5, 3.2, 2.9]
@@ -43,6 +43,21 @@ def test_seeds_at_one_place_are_kept_and_said() -> None:
     points = checked([*N, N[0]], [*D, D[0]], [*LOSS, 4.01], seeds=[0, 0, 0, 0, 1])
     assert len(points) == 5
     assert "as seeds give" in points.notes[0]
+
+
+def test_points_that_no_seed_sets_apart_are_said_to_differ_otherwise() -> None:
+    points = checked([*N, N[0]], [*D, D[0]], [*LOSS, 4.01], seeds=[0] * 5)
+    assert "1 point of size, budget and seed stand" in points.notes[0]
+    assert "choose with --where" in points.notes[0]
+
+
+def test_parameters_in_another_unit_are_suspected() -> None:
+    with pytest.raises(BadInput, match="look like another unit, as millions; type: --params"):
+        checked(np.array(N) / 1e6, D, LOSS)
+    rows = [{"N": n / 1e6, "D": d, "loss": x} for n, d, x in zip(N, D, LOSS, strict=True)]
+    with pytest.raises(BadInput, match="look like another unit"):
+        points_of(rows, COLUMNS)
+    assert points_of(rows, Columns("N*1e6", "loss", tokens="D")).parameters.tolist() == N
 
 
 def test_a_run_that_diverged_is_kept_out_and_said() -> None:
@@ -139,6 +154,14 @@ def test_rows_are_chosen_by_what_a_column_holds() -> None:
         points_of(rows, COLUMNS, ["N=3"])
     with pytest.raises(BadInput, match="write --where COLUMN=VALUE"):
         points_of(rows, COLUMNS, ["N"])
+
+
+def test_of_one_column_any_value_is_chosen_and_of_several_columns_all() -> None:
+    names = [f"{part}/{kind}" for part in ("core", "rates") for kind in ("cool-1", "cosine-1")]
+    rows = [{"run": name, "seed": str(seed)} for name in names for seed in (0, 1)]
+    assert [r["run"] for r in chosen(rows, ["run=core/*", "seed=1"])] == names[:2]
+    both = chosen(rows, ["run=core/cool-*", "run=rates/cosine-*"])
+    assert [r["run"] for r in both] == [names[0]] * 2 + [names[3]] * 2
 
 
 def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ramify.report.summary import Evaluation, Summary, summary
 from ramify.report.tree import RunFolder, runs_of
 from ramify.runs.lab import Lab
 from ramify.scaling.law import Floats
-from ramify.train.steps import Cosine
+from ramify.train.steps import Cooldown, Cosine, Run
 
 ARMS = ("branches", "cosine", "trunk", "averages")
 UNIT = "bits per byte"
@@ -28,7 +28,10 @@ MOST_BUCKETS = 300  # of a training curve that is drawn
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with the columns run, arm, parameters, tokens, flops, seed, loss, and one per domain."""
+    """Rows with the columns run, arm, parameters, tokens, flops, seed, peak, loss, and one per domain.
+
+    Of a cooldown also its shape, and its fraction to a hundredth.
+    """
 
     rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
@@ -94,9 +97,17 @@ def _row(told: Summary, one: Evaluation) -> dict[str, Any] | None:
         "tokens": one.at,
         "flops": run.flops(one.at),
         "seed": run.line.root.seed,
+        "peak": run.line.root.model_dump(include={"schedule"})["schedule"]["peak"],
+        **_descent(run.run),
         "loss": sum(one.bits.values()) / len(one.bits),
         **one.bits,
     }
+
+
+def _descent(run: Run) -> dict[str, Any]:
+    if not isinstance(run, Cooldown):
+        return {"shape": None, "fraction": None}
+    return {"shape": str(run.descent.shape), "fraction": round(1 - run.leaves_at / run.tokens, 2)}
 
 
 def _run_and_arm(told: Summary, one: Evaluation) -> tuple[RunFolder | None, str | None]:

@@ -80,8 +80,7 @@ def _optima(answer: Answer, found: Fitted) -> RenderableType:
             f"{one.tokens_per_parameter:.1f}",
             f"{one.loss:.4f}",
         )
-        if bootstrap:
-            ends = bootstrap.optimum(one.flops, each)
+        if bootstrap and (ends := bootstrap.optimum(one.flops, each)):
             table.add_row(
                 Text("  95%", style="dim"),
                 *(Text(_counts(ends[n]), style="dim") for n in ("parameters", "tokens")),

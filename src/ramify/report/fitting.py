@@ -16,12 +16,13 @@ from ramify.scaling.isoflop import IsoFlop, fit_isoflop
 from ramify.scaling.law import Optimum
 from ramify.scaling.one_size import TokensLaw, fit_tokens
 from ramify.scaling.points import Points, joined, without_lowest_ratio
-from ramify.scaling.table import Columns, cell, points_of, read_rows
+from ramify.scaling.table import Columns, cell, chosen, points_of, read_rows
 from ramify.scaling.trust import Errors, extrapolation, leave_one_out, residuals, worst_points
 
 LAWS = ("chinchilla", "isoflop", "tokens")
 AHEAD = (1, 2, 4, 10)  # times the most tokens, for which the law of one size is told
 NO_FLOOR = 0.01  # of the least loss
+USUAL_FLOPS = (1.0, 100.0)  # for each parameter and token: attention and small heads add to 6
 DOUBTFUL = 0.5  # of an exponent, either way
 Tell = Callable[[int, int], None]
 
@@ -176,6 +177,12 @@ def _fitted(points: Points, budget: float, asked: Asked, tell: Tell | None) -> F
 def _doubts(found: Fitted) -> Iterator[str]:
     """Yield what of a fit is not to be built on, and what would mend it."""
     law, bootstrap = found.fit.law, found.fit.bootstrap
+    each = found.fit.points.flops_each
+    if not USUAL_FLOPS[0] <= each <= USUAL_FLOPS[1]:
+        yield (
+            f"FLOPs are {each:.2g} for each parameter and token, and near 6 as a rule: "
+            "are they in another unit? write --flops 'COLUMN*NUMBER'"
+        )
     if NO_FLOOR * found.fit.points.loss.min() > law.E:
         yield "no floor E is seen in these losses: they are all far above it"
     intervals = bootstrap.intervals() if bootstrap else {}
@@ -201,12 +208,13 @@ def _compared(
             f"--compare {','.join(asked.arms)}: which column names the arm of a row?",
             hint="type: --arm COLUMN",
         )
-    there = sorted({str(cell(row, columns.arm)) for row in rows})
+    there = chosen(rows, asked.where)
+    named = sorted({str(cell(row, columns.arm)) for row in there})
     for arm in asked.arms:
-        if arm not in there:
-            raise NotFound(f"there are no points of {arm}", hint=f"arms there: {', '.join(there)}")
+        if arm not in named:
+            raise NotFound(f"there are no points of {arm}", hint=f"arms there: {', '.join(named)}")
     parts = {
-        arm: _points(rows, columns, (*asked.where, f"{columns.arm}={arm}"), asked)
+        arm: _points([r for r in there if str(cell(r, columns.arm)) == arm], columns, (), asked)
         for arm in asked.arms
     }
     first, second = (parts[arm] for arm in asked.arms)

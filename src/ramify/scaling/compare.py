@@ -6,6 +6,8 @@ moves both arms alike does not widen the difference.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +18,7 @@ from ramify.scaling.fit import Bootstrap, Fit, fit, interval, refits, resamples,
 from ramify.scaling.law import NAMES, Floats, Ints
 from ramify.scaling.points import Points
 
+Key = tuple[float, float, int]  # size, tokens, seed
 Verdict = Literal["agree", "differ", "cannot be told"]
 WIDE = 0.25  # of an exponent: a difference known no better than that says nothing
 LEAST_PAIRS = 3
@@ -113,13 +116,21 @@ def _share_beyond(observed: Floats, draws: Floats) -> float:
 
 
 def matched(first: Points, second: Points) -> tuple[list[int], list[int]]:
-    """Return the indices of points of equal size, tokens and seed, in the same order."""
-    places = {key: i for i, key in enumerate(_keys(second))}
-    both = [(i, places[key]) for i, key in enumerate(_keys(first)) if key in places]
-    return [i for i, _ in both], [j for _, j in both]
+    """Return the indices of points of equal size, tokens and seed, in the same order.
+
+    Where an arm has several of one key, nothing says which is whose: none of them is a pair.
+    """
+    ones, others = _alone(_keys(first)), _alone(_keys(second))
+    both = [key for key in ones if key in others]
+    return [ones[key] for key in both], [others[key] for key in both]
 
 
-def _keys(points: Points) -> list[tuple[float, float, int]]:
+def _alone(keys: Sequence[Key]) -> dict[Key, int]:
+    counts = Counter(keys)
+    return {key: i for i, key in enumerate(keys) if counts[key] == 1}
+
+
+def _keys(points: Points) -> list[Key]:
     seeds = points.seeds or (0,) * len(points)
     rounded = np.round(np.log([points.parameters, points.tokens]), 3).tolist()
     return list(zip(rounded[0], rounded[1], seeds, strict=True))

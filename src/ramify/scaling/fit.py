@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ EXPONENTS = (0.1, 0.3, 0.5, 0.9)
 FLOORS = (0.3, 0.6, 0.9)  # of the least loss
 # of log A, log B, log E, α and β; an exponent of 3 is a cliff, which no one has measured
 LOWEST, HIGHEST = [-np.inf, -np.inf, -np.inf, 1e-4, 1e-4], [np.inf, np.inf, np.inf, 3.0, 3.0]
+TINY = 1e-300  # in the place of a constant that is nothing, so that it has a logarithm
 LEAST_SIZES, LEAST_BUDGETS, LEAST_POINTS = 3, 3, 7
 LEAST_SPREAD = 1e-3  # of log D that log N does not tell, in nats: below it the two terms are one
 
@@ -48,11 +50,11 @@ class Bootstrap:
 
     def optimum(self, flops: float, each: float = 6.0) -> dict[str, tuple[float, float]]:
         """Return the intervals of the optimum for a budget, and of the exponent of N_opt."""
-        found = [
-            {**law.optimum(flops, each).json(), "parameters_exponent": law.parameters_exponent}
-            for law in self.laws()
-            if min(law.A, law.B, law.alpha, law.beta) > 0
-        ]
+        found = []
+        for law in self.laws():
+            with suppress(BadInput):  # a resample may have lost a term, and its optimum with it
+                best = law.optimum(flops, each).json()
+                found.append({**best, "parameters_exponent": law.parameters_exponent})
         if not found:
             return {}
         names = [name for name in found[0] if name != "flops"]
@@ -164,18 +166,18 @@ def refuse_too_few(points: Points) -> None:
     if sizes < LEAST_SIZES:
         raise BadInput(
             f"{_counted(sizes, 'size')} of model cannot tell E from A/N^α",
-            hint=f"add points of {LEAST_SIZES - sizes} more sizes, best 3 times apart or more"
+            hint=f"add points of {_counted(LEAST_SIZES - sizes, 'more size')}, best 3 times apart or more"
             + ("; for one size type: --law tokens" if sizes == 1 else ""),
         )
     if budgets < LEAST_BUDGETS:
         raise BadInput(
             f"{_counted(budgets, 'budget')} of tokens cannot tell E from B/D^β",
-            hint=f"add points of {LEAST_BUDGETS - budgets} more budgets, best 2 times apart or more",
+            hint=f"add points of {_counted(LEAST_BUDGETS - budgets, 'more budget')}, best 2 times apart or more",
         )
     if len(points) < LEAST_POINTS:
         raise BadInput(
             f"{_counted(len(points), 'point')} cannot carry 5 constants",
-            hint=f"add {LEAST_POINTS - len(points)} more points",
+            hint=f"add {_counted(LEAST_POINTS - len(points), 'more point')}",
         )
     x, y = np.log(points.parameters), np.log(points.tokens)
     slope, cut = np.polyfit(x, y, 1)
@@ -215,9 +217,9 @@ class _Problem:
             yield np.array([above, above, math.log(floor), alpha, beta])
 
     def start(self, law: Law) -> Floats:
-        a = math.log(law.A) - law.alpha * self.x_mean
-        b = math.log(law.B) - law.beta * self.y_mean
-        return np.array([a, b, math.log(law.E), law.alpha, law.beta])
+        size, data, floor = (math.log(max(x, TINY)) for x in (law.A, law.B, law.E))
+        a, b = size - law.alpha * self.x_mean, data - law.beta * self.y_mean
+        return np.array([a, b, floor, law.alpha, law.beta])
 
     def law(self, p: Floats) -> Law:
         a, b, e, alpha, beta = map(float, p)

@@ -13,6 +13,7 @@ from ramify.ground.errors import BadInput
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NAMES = ("E", "A", "B", "alpha", "beta")
+FARTHEST = math.log(1e100)  # that an optimum may lie from one parameter or token
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Law:
     def optimum(self, flops: float, each: float = 6.0) -> Optimum:
         """Return the best N and D for a budget C, in closed form (Hoffmann et al. 2022, equation 4).
 
-        `each` is the k of C = k·N·D: 6, unless FLOPs were counted otherwise. Raises BadInput where the budget is not positive, or the law falls in no direction.
+        `each` is the k of C = k·N·D: 6, unless FLOPs were counted otherwise. Raises
+        BadInput where the budget is not positive, or the law falls in one direction only or in none.
         """
         if not flops > 0:
             raise BadInput(f"a budget of {flops} FLOPs", hint="give a number above 0, like 1e21")
@@ -83,6 +85,13 @@ class Law:
             )
         ratio = math.log(self.alpha * self.A) - math.log(self.beta * self.B)
         exponent = self.alpha + self.beta
-        n = math.exp((ratio + self.beta * math.log(flops / each)) / exponent)
-        d = flops / each / n
+        log_n = (ratio + self.beta * math.log(flops / each)) / exponent
+        log_d = math.log(flops / each) - log_n
+        if max(abs(log_n), abs(log_d)) > FARTHEST:
+            raise BadInput(
+                f"this law has no optimum at {flops:.3g} FLOPs: α={self.alpha:.3g}, β={self.beta:.3g}, "
+                "so one of its terms is nothing",
+                hint="look at the losses: they must fall with size and with tokens",
+            )
+        n, d = math.exp(log_n), math.exp(log_d)
         return Optimum(flops, n, d, float(self.loss(n, d)))

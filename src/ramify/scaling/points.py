@@ -14,6 +14,7 @@ from ramify.ground.errors import BadInput
 from ramify.scaling.law import Floats
 
 DIVERGED = 1.15  # times the loss of a smaller model on fewer tokens
+FEW_PARAMETERS = 1000  # at the median: below it, no one trains
 FEW_TOKENS = 0.2  # a parameter, at the median: below it, no one trains
 UNITS = {"thousands": 1e3, "millions": 1e6, "billions": 1e9, "trillions": 1e12}
 
@@ -76,18 +77,23 @@ def checked(
     labels: Sequence[str] = (),
     seeds: Sequence[int] = (),
     trust_units: bool = False,
+    trust_parameters: bool = False,
 ) -> Points:
     """Return points with what cannot be fitted left out, each removal counted in `notes`.
 
     Left out are numbers that are missing, not finite or not positive, points that stand there
     twice, and losses of runs that diverged. Raises BadInput where nothing is left, and where
-    tokens are so few beside parameters that they must be counted in another unit, unless
-    `trust_units`.
+    parameters are so few, or tokens so few beside them, that they must be counted in another
+    unit, unless `trust_parameters` and `trust_units`.
     """
     n, d, losses = (np.asarray(column, float) for column in (parameters, tokens, loss))
     c = 6 * n * d if flops is None else np.asarray(flops, float)
     points = Points(n, d, losses, c, tuple(labels), tuple(seeds))
-    for step in (_whole, *(() if trust_units else (_in_tokens,)), _once, _converged):
+    doubted = (
+        *(() if trust_parameters else (_in_parameters,)),
+        *(() if trust_units else (_in_tokens,)),
+    )
+    for step in (_whole, *doubted, _once, _converged):
         points = step(points)
     return points
 
@@ -112,6 +118,16 @@ def _whole(points: Points) -> Points:
     return points.take(good, *notes)
 
 
+def _in_parameters(points: Points) -> Points:
+    middle = float(np.median(points.parameters))
+    if middle < FEW_PARAMETERS:
+        raise BadInput(
+            f"{middle:.3g} parameters at the median: they look like another unit, as millions",
+            hint="type: --params 'COLUMN*1e6'; if they are right, --params 'COLUMN*1'",
+        )
+    return points
+
+
 def _in_tokens(points: Points) -> Points:
     ratio = float(np.median(points.tokens / points.parameters))
     for name, unit in UNITS.items():
@@ -130,8 +146,14 @@ def _once(points: Points) -> Points:
     notes = []
     if twice := len(keys) - len(kept):
         notes.append(f"left out {_points(twice)} that the table holds twice, loss and all")
+    alike = [key for key, count in Counter((*k[:3], k[4]) for k in first).items() if count > 1]
     places = Counter(key[:3] for key in first)
-    if again := sum(count - 1 for count in places.values()):
+    if points.seeds and alike:
+        notes.append(
+            f"{_points(len(alike))} of size, budget and seed stand for several losses: what sets "
+            "them apart (a rate, a shape) is one law's noise; choose with --where"
+        )
+    elif again := sum(count - 1 for count in places.values()):
         notes.append(f"{_points(again)} at a size and budget that another has too, as seeds give")
     return points.take(kept, *notes)
 

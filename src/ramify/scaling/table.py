@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def points_of(rows: Sequence[Row], columns: Columns, where: Sequence[str] = ()) 
         labels=[str(cell(row, columns.arm)) for row in rows] if columns.arm else (),
         seeds=_seeds(rows, columns.seed) if columns.seed else (),
         trust_units=columns.tokens is None or "*" in columns.tokens,
+        trust_parameters="*" in columns.params,
     )
 
 
@@ -109,18 +111,32 @@ def _json_rows(path: Path, text: str) -> list[Row]:
 
 
 def chosen(rows: Sequence[Row], where: Sequence[str]) -> list[Row]:
-    """Return the rows for which every COLUMN=VALUE holds; BadInput where none is left."""
+    """Return the rows that have, of every column named, one of its values; BadInput for none.
+
+    A value may be a pattern, as of files: `run=core/*/cosine-*`.
+    """
     left = list(rows)
+    for name, values in _asked(where).items():
+        there = [str(cell(row, name)) for row in left]
+        left = [row for row, found in zip(left, there, strict=True) if _is_one(found, values)]
+        if not left:
+            seen = ", ".join(sorted(set(there))[:SHOWN])
+            raise BadInput(f"no row has {name}={' or '.join(values)}", hint=f"there: {seen}")
+    return left
+
+
+def _asked(where: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     for condition in where:
         name, equals, value = condition.partition("=")
         if not equals:
             raise BadInput(f"--where {condition}", hint="write --where COLUMN=VALUE")
-        there = [str(cell(row, name)) for row in left]
-        left = [row for row, found in zip(left, there, strict=True) if found == value]
-        if not left:
-            values = ", ".join(sorted(set(there))[:SHOWN])
-            raise BadInput(f"no row has {condition}", hint=f"there: {values}")
-    return left
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _is_one(found: str, values: Sequence[str]) -> bool:
+    return any(found == value or fnmatchcase(found, value) for value in values)
 
 
 def cell(row: Row, name: str) -> Any:
