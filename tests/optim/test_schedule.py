@@ -258,7 +258,7 @@ def test_only_a_line_that_came_to_its_end_is_decayed() -> None:
         ({"kind": "cosine", "peak": 1, "horizon": 10, "final": 1.5}, "final=1.5 is no fraction"),
         ({"kind": "cooldown", "final": -0.1}, "final=-0.1 .* give a number from 0 to 1"),
         ({"kind": "cooldown", "final": float("nan")}, "final=nan"),
-        ({"kind": "cooldown", "shape": "cubic"}, "'sqrt', 'linear'"),
+        ({"kind": "cooldown", "shape": "cubic"}, "is called 'cubic'; use sqrt, linear"),
         ({"kind": "cooldown", "shape": 0.0}, "shape=0.0 is no exponent"),
         ({"kind": "cooldown", "shape": -0.5}, "shape=-0.5 is no exponent"),
         ({"kind": "cooldown", "shape": float("nan")}, "shape=nan is no exponent"),

@@ -29,6 +29,7 @@ from ramify.ground.errors import BadInput
 from ramify.ground.units import Tokens
 
 START = 0.01  # of peak, where the warm-up begins: `wsd_schedule(init_div_factor=100)` in their code
+SHAPES = ("sqrt", "linear", "square", "cosine", "mirror_cosine", "exp")
 EXPONENTS = {0.5: "sqrt", 1: "linear", 2: "square"}  # of 1 - x^a, by the name of the shape
 
 
@@ -92,7 +93,6 @@ def _as_named(shape: object) -> object:
     return EXPONENTS.get(shape, shape) if isinstance(shape, int | float) else shape
 
 
-SHAPES = ("sqrt", "linear", "square", "cosine", "mirror_cosine", "exp")
 Bounded = Literal["sqrt", "linear", "square", "cosine", "mirror_cosine"] | float
 """The shapes that come to 0 by themselves."""
 
