@@ -20,7 +20,7 @@ from ramify.curate.filters import NotText, judge
 from ramify.curate.ledger import Ledger
 from ramify.curate.readers import Document, documents, identity
 from ramify.curate.sources import MANIFEST, SourceFile, listing
-from ramify.curate.steps import Files, Read
+from ramify.curate.steps import Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput
@@ -38,7 +38,9 @@ class Sieve:
 
     def __init__(self, step: Read) -> None:
         self._filters = step.sieve
-        self._by_user_id = isinstance(step.source, Files) and step.source.id_column is not None
+        self._by_user_id = (
+            isinstance(step.source, Files | Pages) and step.source.id_column is not None
+        )
         self._kept: dict[bytes, str] = {}
         self._ids: set[str] = set()
 
@@ -131,6 +133,7 @@ def _read_shard(
     before = _counts(ledger)["bytes"]["kept"]
     counts: Counter[str] = Counter()
     size: Counter[str] = Counter()
+    formulas: Counter[str] = Counter()
     read = []
     with writing(paths) as (kept, dropped):
         for file in group:
@@ -141,6 +144,8 @@ def _read_shard(
                 (kept if why is None else dropped).add(row)
                 counts[why or "kept"] += 1
                 size["kept" if why is None else "dropped"] += len(row["text"].encode())
+                if why is None and document.formulas is not None:
+                    formulas.update(seen=document.formulas[0], kept=document.formulas[1])
             read.append(_entry(file))
     assert counts.total() == kept.rows + dropped.rows, "a document was neither kept nor dropped"
     ledger.add(
@@ -149,6 +154,7 @@ def _read_shard(
             "bytes": {"kept": size["kept"], "dropped": size["dropped"]},
             "read_bytes": sum(entry["bytes"] for entry in read),
             "files": read,
+            **({"formulas": dict(formulas)} if isinstance(step.source, Pages) else {}),
         },
         paths,
     )
@@ -192,7 +198,13 @@ def _counts(ledger: Ledger) -> dict[str, Any]:
     seen, kept = reasons.total(), reasons.pop("kept", 0)
     assert seen == kept + reasons.total()
     total = {"seen": size.total(), "kept": size["kept"], "dropped": size["dropped"]}
-    return {"seen": seen, "kept": kept, "dropped": dict(sorted(reasons.items())), "bytes": total}
+    found = {"seen": seen, "kept": kept, "dropped": dict(sorted(reasons.items())), "bytes": total}
+    if any("formulas" in shard for shard in ledger.shards):  # of the documents kept
+        formulas: Counter[str] = Counter()
+        for shard in ledger.shards:
+            formulas.update(shard["formulas"])
+        found["formulas"] = {"seen": formulas["seen"], "kept": formulas["kept"]}
+    return found
 
 
 def _require_some_text(step: Read, ledger: Ledger) -> None:
@@ -203,7 +215,7 @@ def _require_some_text(step: Read, ledger: Ledger) -> None:
         first = pq.ParquetFile(shards_of(folder)[0]).read_row_group(0, columns=["reason"])
         raise BadInput(
             f"none of {counts['seen']} rows has text: {first['reason'][0].as_py()}",
-            hint="name the column that holds the text: Files(..., text_column=...)",
+            hint="name the column: Files(..., text_column=...) or Pages(..., html_column=...)",
         )
 
 
