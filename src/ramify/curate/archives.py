@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,16 +124,21 @@ def _answer(record: Any) -> Iterator[Answer]:
     broken = None
     said = record.headers.get("Content-Type") or ""
     if kind == "response":
-        record.parse_http(auto_decode="all")
+        record.parse_http(auto_decode="transfer", quirks_mode=True)
         broken = _refused(record.http_headers)
         said = record.http_content_type or ""
-    length = 0 if _encoded(record.http_headers) else record.content_length
+    chunked = record.http_headers is not None and record.http_headers.get("Transfer-Encoding")
+    length = 0 if chunked else record.content_length
     content = record.reader.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         broken = broken or f"too_long: more than {MOST_BYTES} bytes"
         record.reader.consume()
     elif len(content) < length and record.headers.get("WARC-Truncated") is None:
         broken = broken or f"truncated: {len(content)} of {length} bytes"
+    try:
+        content = _inflated(content)
+    except zlib.error as error:
+        broken = broken or f"malformed: {error}"
     yield Answer(url, content, _media(said), record.http_charset or _charset(said), broken)
 
 
@@ -144,11 +150,11 @@ def _refused(headers: Any) -> str | None:
     return None if status is None or 200 <= status < 300 else f"http_status: {status}"
 
 
-def _encoded(headers: Any) -> bool:
-    """Return whether the length that a record states is not that of the content it is read as."""
-    return headers is not None and any(
-        headers.get(name) for name in ("Content-Encoding", "Transfer-Encoding")
-    )
+def _inflated(content: bytes) -> bytes:
+    """Return content that is gzip as what it holds; what is said to be gzip often is not any more."""
+    if not content.startswith(GZIP):
+        return content
+    return zlib.decompressobj(wbits=31).decompress(content, MOST_BYTES)
 
 
 def _media(said: str) -> str:
