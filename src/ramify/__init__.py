@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ramify.curate.steps import Dedup, Files, PythonInstallation, Read
+    from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read
     from ramify.evals.steps import Cooled, Evaluate, Forecast
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
@@ -39,7 +39,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ramify.curate.steps": ("Dedup", "Files", "PythonInstallation", "Read"),
+    "ramify.curate.steps": (
+        "Dedup",
+        "Extraction",
+        "Files",
+        "Pages",
+        "PythonInstallation",
+        "Read",
+    ),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
@@ -67,7 +74,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
-    "Read", "Files", "PythonInstallation", "Dedup",
+    "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Dedup",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

@@ -19,7 +19,7 @@ from ramify.curate import read
 from ramify.curate.read import run_read
 from ramify.curate.readers import documents
 from ramify.curate.sources import SourceFile
-from ramify.curate.steps import Files, Read
+from ramify.curate.steps import Files, Pages, Read
 from ramify.ground import files
 from ramify.ground.errors import BadInput
 
@@ -381,3 +381,42 @@ def test_a_harmed_ledger_or_shard_is_made_again(
         ledger.write_text("not a ledger\n" + ledger.read_text())
     run(many_shards, out)
     assert contents(out) == expected
+
+
+def test_where_a_row_is_from_is_carried_as_text_and_null_where_nobody_said(tmp_path: Path) -> None:
+    lines(
+        tmp_path / "in" / "a.jsonl",
+        {"text": story(1), "u": "https://a.example/1", "l": "CC0", "s": 3},
+        {"text": story(2), "u": None},
+    )
+    run(tmp_path / "in", tmp_path / "out", url_column="u", license_column="l", source_column="s")
+    kept = {row["text"]: row for row in rows(tmp_path / "out" / "documents")}
+    first, second = kept[story(1)], kept[story(2)]
+    assert (first["url"], first["license"], first["source"]) == ("https://a.example/1", "CC0", "3")
+    assert (second["url"], second["license"], second["source"]) == (None, None, None)
+
+
+PAGE = (
+    "<html><body><nav><a href='/'>Home</a></nav><article><h1>Circles</h1><p>{text} Its area is"
+    " <math><mi>&pi;</mi><msup><mi>r</mi><mn>2</mn></msup></math> and no other.</p></article></body></html>"
+)
+
+
+def test_rows_of_web_pages_become_their_text_with_formulas_as_latex(tmp_path: Path) -> None:
+    pytest.importorskip("resiliparse")
+    lines(
+        tmp_path / "in" / "a.jsonl",
+        *({"html": PAGE.format(text=story(n)), "url": f"https://a.example/{n}"} for n in range(3)),
+        {"html": None},
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    source = Pages(path=str(tmp_path / "in"))
+    facts = run_read(Read(name="c", source=source), {}, out, quiet)
+    assert facts["dropped"] == {"no_text": 1}
+    assert facts["formulas"] == {"seen": 3, "kept": 3}
+    kept = rows(out / "documents")
+    assert [row["url"] for row in kept] == [f"https://a.example/{n}" for n in range(3)]
+    for number, row in enumerate(kept):
+        assert f"{story(number)} Its area is $\\pi r^{{2}}$ and no other." in row["text"]
+        assert "Home" not in row["text"]

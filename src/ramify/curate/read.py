@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ramify.curate.filters import NotText, judge
+from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
 from ramify.curate.readers import Document, documents, identity
 from ramify.curate.sources import MANIFEST, SourceFile, listing
-from ramify.curate.steps import Files, Read
+from ramify.curate.steps import Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput
@@ -38,22 +38,29 @@ class Sieve:
 
     def __init__(self, step: Read) -> None:
         self._filters = step.sieve
-        self._by_user_id = isinstance(step.source, Files) and step.source.id_column is not None
+        self._by_user_id = (
+            isinstance(step.source, Files | Pages) and step.source.id_column is not None
+        )
         self._kept: dict[bytes, str] = {}
         self._ids: set[str] = set()
 
-    def reason(self, document: Document) -> str | None:
-        """Return why to drop a document; one that is kept is remembered for those to come."""
-        why = document.broken or judge((NotText(), *self._filters), document.text)
+    def judged(self, document: Document) -> tuple[str, str | None]:
+        """Return a document's text as the filters leave it, and why to drop it, or None.
+
+        One that is kept is remembered for those to come.
+        """
+        if document.broken is not None:
+            return document.text, document.broken
+        text, why = sift((NotText(), *self._filters), document.text)
         if why is not None:
-            return why
-        digest = _digest(document.text)
+            return document.text, why
+        digest = _digest(text)
         if digest in self._kept:
-            return f"duplicate: of {self._kept[digest]}"
+            return text, f"duplicate: of {self._kept[digest]}"
         if self._by_user_id and document.id in self._ids:
-            return f"duplicate_id: {document.id} names another text already"
+            return text, f"duplicate_id: {document.id} names another text already"
         self._remember(digest, document.id)
-        return None
+        return text, None
 
     def recall(self, texts: Iterable[tuple[str, str]]) -> None:
         """Remember the (id, text) of documents that an earlier attempt kept."""
@@ -131,36 +138,50 @@ def _read_shard(
     before = _counts(ledger)["bytes"]["kept"]
     counts: Counter[str] = Counter()
     size: Counter[str] = Counter()
+    formulas: Counter[str] = Counter()
     read = []
     with writing(paths) as (kept, dropped):
         for file in group:
             if step.limit_bytes is not None and before + size["kept"] >= step.limit_bytes:
                 break
             for document in documents(file, step.source):
-                row, why = _row(document, sieve.reason(document))
+                text, reason = sieve.judged(document)
+                row, why = _row(document, text, reason)
                 (kept if why is None else dropped).add(row)
                 counts[why or "kept"] += 1
                 size["kept" if why is None else "dropped"] += len(row["text"].encode())
+                if text != document.text and why is None:
+                    size["edited"] += len(document.text.encode()) - len(text.encode())
+                if why is None and document.formulas is not None:
+                    formulas.update(seen=document.formulas[0], kept=document.formulas[1])
             read.append(_entry(file))
     assert counts.total() == kept.rows + dropped.rows, "a document was neither kept nor dropped"
     ledger.add(
         {
             "counts": dict(sorted(counts.items())),
-            "bytes": {"kept": size["kept"], "dropped": size["dropped"]},
+            "bytes": {**dict.fromkeys(("kept", "dropped"), 0), **size},
             "read_bytes": sum(entry["bytes"] for entry in read),
             "files": read,
+            **({"formulas": dict(formulas)} if isinstance(step.source, Pages) else {}),
         },
         paths,
     )
 
 
-def _row(document: Document, reason: str | None) -> tuple[dict[str, Any], str | None]:
+def _row(document: Document, text: str, reason: str | None) -> tuple[dict[str, Any], str | None]:
     """Return a document as a row of a table, and the kind of its reason."""
-    row = {"id": document.id, "origin": _sound(document.origin), "part": document.part}
+    row: dict[str, Any] = {
+        "id": document.id,
+        "origin": _sound(document.origin),
+        "part": document.part,
+    }
+    for field in ("url", "license", "source"):
+        said = getattr(document, field)
+        row[field] = None if said is None else _sound(said)
     if reason is None:
-        return {**row, "text": document.text}, None
-    text = _sound(document.text[:ASIDE_CHARACTERS])
-    return {**row, "text": text, "reason": _sound(reason)}, reason.split(":", 1)[0]
+        return {**row, "text": text}, None
+    aside = _sound(text[:ASIDE_CHARACTERS])
+    return {**row, "text": aside, "reason": _sound(reason)}, reason.split(":", 1)[0]
 
 
 def _sound(text: str) -> str:
@@ -185,7 +206,15 @@ def _counts(ledger: Ledger) -> dict[str, Any]:
     seen, kept = reasons.total(), reasons.pop("kept", 0)
     assert seen == kept + reasons.total()
     total = {"seen": size.total(), "kept": size["kept"], "dropped": size["dropped"]}
-    return {"seen": seen, "kept": kept, "dropped": dict(sorted(reasons.items())), "bytes": total}
+    if size["edited"]:  # taken out of documents that were kept
+        total["edited"] = size["edited"]
+    found = {"seen": seen, "kept": kept, "dropped": dict(sorted(reasons.items())), "bytes": total}
+    if any("formulas" in shard for shard in ledger.shards):  # of the documents kept
+        formulas: Counter[str] = Counter()
+        for shard in ledger.shards:
+            formulas.update(shard["formulas"])
+        found["formulas"] = {"seen": formulas["seen"], "kept": formulas["kept"]}
+    return found
 
 
 def _require_some_text(step: Read, ledger: Ledger) -> None:
@@ -196,7 +225,7 @@ def _require_some_text(step: Read, ledger: Ledger) -> None:
         first = pq.ParquetFile(shards_of(folder)[0]).read_row_group(0, columns=["reason"])
         raise BadInput(
             f"none of {counts['seen']} rows has text: {first['reason'][0].as_py()}",
-            hint="name the column that holds the text: Files(..., text_column=...)",
+            hint="name the column: Files(..., text_column=...) or Pages(..., html_column=...)",
         )
 
 

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ramify.curate.steps import Files, PythonInstallation, Read
+from ramify.curate.steps import Files, Pages, PythonInstallation, Read
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.files import sha256
 
 MANIFEST = "manifest.json"
-Reader = Literal["whole", "python", "docstrings", "description", "rows", "table", "json"]
+Reader = Literal["whole", "python", "docstrings", "description", "rows", "table", "json", "archive"]
 
 ROWS = frozenset({".jsonl", ".ndjson"})
 COMPRESSED = frozenset({".gz", ".zst"})
+ARCHIVES = frozenset({".warc", ".arc", ".wet"})
+COMPRESSED_ARCHIVES = frozenset({".gz", ".lz4", ".zst"})
 DOCUMENTATION = frozenset({".md", ".rst", ".txt"})
 TESTS = frozenset({"test", "tests", "idle_test", "testing"})
 NOT_STANDARD = frozenset({"site-packages", "dist-packages"}) | TESTS
@@ -38,13 +40,13 @@ class SourceFile:
     reader: Reader
 
 
-def listing(source: PythonInstallation | Files) -> list[SourceFile]:
+def listing(source: PythonInstallation | Files | Pages) -> list[SourceFile]:
     """Return a source's files in the order of a hash of their names: any prefix is a fair sample.
 
     Raises NotFound if nothing is there, BadInput if it holds no file to read.
     """
     match source:
-        case Files():
+        case Files() | Pages():
             found = list(_files(source))
         case PythonInstallation(part="code"):
             found = list(_standard_library())
@@ -57,11 +59,15 @@ def listing(source: PythonInstallation | Files) -> list[SourceFile]:
     return sorted(found, key=lambda file: (_order(file.origin), file.origin))
 
 
-def _where(source: PythonInstallation | Files) -> str:
-    return source.path if isinstance(source, Files) else f"this Python's {source.part}"
+def _where(source: PythonInstallation | Files | Pages) -> str:
+    return source.path if isinstance(source, Files | Pages) else f"this Python's {source.part}"
 
 
-def _give(source: PythonInstallation | Files) -> str:
+def _give(source: PythonInstallation | Files | Pages) -> str:
+    if isinstance(source, Pages):
+        return (
+            "give a folder with .warc, .html, .jsonl or .parquet files (hidden ones are left out)"
+        )
     if isinstance(source, Files):
         return "give a folder with .jsonl, .parquet or text files (hidden ones are left out)"
     return "use a Python that was installed with its source files"
@@ -107,17 +113,23 @@ def _package_reader(path: Path, name: str) -> Reader | None:
     return "whole" if path.suffix in DOCUMENTATION else None
 
 
-def _files(source: Files) -> Iterator[SourceFile]:
+def _files(source: Files | Pages) -> Iterator[SourceFile]:
     root = Path(source.path).expanduser()
+    reader = _page_reader if isinstance(source, Pages) else _reader
     if root.is_file():
-        yield _source_file(root, root.name, _reader(root))
+        yield _source_file(root, root.name, reader(root))
     elif root.is_dir():
         for path, name in _walk(root, frozenset()):
-            yield _source_file(path, name, _reader(path))
+            yield _source_file(path, name, reader(path))
     else:
         raise NotFound(
             f"{source.path} is not there", hint="give the path of a file or folder that exists"
         )
+
+
+def _page_reader(path: Path) -> Reader:
+    inner = Path(path.stem) if path.suffix.lower() in COMPRESSED_ARCHIVES else path
+    return "archive" if inner.suffix.lower() in ARCHIVES else _reader(path)
 
 
 def _reader(path: Path) -> Reader:

@@ -58,10 +58,46 @@ class Files(BaseModel):
     text_column: str = "text"
     id_column: str | None = None
     origin_column: str | None = None
+    url_column: str | None = None  # of rows: carried along with each document
+    license_column: str | None = None
+    source_column: str | None = None
     cut_characters: int | None = Field(default=50_000, ge=100)
 
 
-Source = Annotated[PythonInstallation | Files, Field(discriminator="kind")]
+class Extraction(BaseModel):
+    """How the text of a web page is got from its markup.
+
+    `formulas` rewrites the page's mathematics to LaTeX between dollars first, `code` fences its code
+    blocks. `main_content` leaves out navigation, comments, captions and the like.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    by: Literal["resiliparse", "trafilatura"] = "resiliparse"
+    main_content: bool = True
+    formulas: bool = True
+    code: bool = True
+
+
+class Pages(BaseModel):
+    """Web pages of the user's: WARC and ARC archives, rows that hold markup, and HTML files.
+
+    Archives may be `.gz`, `.lz4` or `.zst`; of each, what was answered well is a page, and anything
+    else is a dropped document with its reason. Rows are those of jsonl and parquet, with the markup in
+    `html_column`. The text of a page is got as `extraction` says.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["pages"] = "pages"
+    path: str
+    html_column: str = "html"
+    id_column: str | None = None
+    url_column: str | None = "url"
+    license_column: str | None = None
+    source_column: str | None = None
+    extraction: Extraction = Extraction()
+
+
+Source = Annotated[PythonInstallation | Files | Pages, Field(discriminator="kind")]
 
 
 class Read(Step):

@@ -1,0 +1,174 @@
+"""A page's markup in, the text that a person reads there out, formulas as LaTeX.
+
+html ─► tree ─► formulas and code become marks ─► main content ─► text ─► marks become LaTeX and code
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ramify.curate.formulas import Formulas, delimited, in_dollars, take_formulas
+from ramify.curate.steps import Extraction
+from ramify.ground.extras import need
+
+EXTRA = "web"
+LONGEST = 16_000_000  # characters of markup that are parsed
+MANY_TAGS = 4_000  # from here on the depth is looked at before parsing
+DEEPEST = 1_000  # elements in one another: extraction takes time quadratic in it
+LEAST = 250  # characters, below which what was skipped is looked at again
+TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
+VOID = frozenset(
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "td",
+        "th",
+        "tr",
+        "dt",
+        "dd",
+        "option",
+    ]
+)
+DELIMITER = re.compile(r"\\\(|\\\[|\$\$")
+CODE_CLASS = re.compile(r"code|highlight|language-|lang-|prettyprint|brush:|listing", re.IGNORECASE)
+LANGUAGE = re.compile(r"(?:language|lang|brush:\s*|highlight-(?:source-)?)-?([a-zA-Z0-9+#]+)")
+# Chosen on one half of a set of news pages and held to the other (docs/how-to/web-pages.md).
+NOT_ARTICLE = (
+    "header", "footer",
+    *(f'[{where}*="{word}" i]'
+      for word in ("caption", "comment", "related", "newsletter", "signup", "byline", "consent", "gallery",
+                   "copyright", "popup", "tags", "share")
+      for where in ("class", "id")),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The text of one page, and how many formulas its markup and its text have."""
+
+    text: str
+    formulas_seen: int = 0
+    formulas_kept: int = 0
+    broken: str | None = None
+
+
+def extract(page: str, how: Extraction) -> Extracted:
+    """Return the text of a page as `how` asks; a page that cannot be parsed in time is broken.
+
+    Raises MissingExtra without the packages of the extra `web`.
+    """
+    broken = _too_much(page)
+    if broken is not None:
+        return Extracted("", broken=broken)
+    tree = need("resiliparse.parse.html", extra=EXTRA).HTMLTree.parse(page)
+    if tree.body is None:
+        return Extracted("")
+    formulas = Formulas()
+    if how.formulas:
+        take_formulas(tree, page, formulas)
+    marked = len(formulas.found)
+    if how.code:
+        _take_code(tree, page, formulas)
+    by_text = how.formulas and DELIMITER.search(page) is not None
+    seen = marked + (delimited(_everything(tree)) if by_text else 0)
+    best = _attempt(tree, how, formulas, marked, by_text=by_text, skipping=True)
+    if len(best.text) < LEAST or best.formulas_kept < seen:  # something was skipped that is wanted
+        again = _attempt(tree, how, formulas, marked, by_text=by_text, skipping=False)
+        lost = len(best.text) < LEAST or again.formulas_kept > best.formulas_kept
+        best = again if lost else best
+    return Extracted(best.text, max(seen, best.formulas_kept), best.formulas_kept)
+
+
+def _attempt(
+    tree: Any, how: Extraction, formulas: Formulas, marked: int, *, by_text: bool, skipping: bool
+) -> Extracted:
+    """Return the text of a tree whose formulas are marks: the first `marked` of those held."""
+    text = _text_of(tree, how, skipping)
+    between = delimited(text) if by_text else 0
+    text, kept = formulas.restored(in_dollars(text) if by_text else text)
+    return Extracted(text, 0, between + sum(number < marked for number in kept))
+
+
+def _too_much(page: str) -> str | None:
+    if len(page) > LONGEST:
+        return f"too_long: {len(page)} characters of markup"
+    if page.count("<") < MANY_TAGS:
+        return None
+    depth = deepest = 0
+    for closing, name, itself in TAG.findall(page):
+        if name.lower() in VOID or itself:
+            continue
+        depth = max(0, depth - 1) if closing else depth + 1
+        deepest = max(deepest, depth)
+    return f"too_deep: {deepest} elements in one another" if deepest > DEEPEST else None
+
+
+def _take_code(tree: Any, page: str, held: Formulas) -> None:
+    """Replace code blocks by marks that become fenced blocks."""
+    if "<pre" not in page and "<PRE" not in page:
+        return
+    for node in tree.document.query_selector_all("pre"):
+        inner = node.query_selector("code")
+        classes = " ".join(
+            (each.getattr("class") or "") for each in (node, inner, node.parent) if each is not None
+        )
+        code = node.text.strip("\n")
+        if node.parent is None or not code.strip() or not (inner or CODE_CLASS.search(classes)):
+            continue
+        found = LANGUAGE.search(classes)
+        fence = "````" if "```" in code else "```"
+        mark = held.hold(f"{fence}{found.group(1).lower() if found else ''}\n{code}\n{fence}")
+        block = tree.create_element("div")
+        block.append_child(tree.create_text_node(mark))
+        node.parent.replace_child(block, node)
+
+
+def _text_of(tree: Any, how: Extraction, skipping: bool) -> str:
+    if how.by == "trafilatura":
+        return _by_trafilatura(tree, how)
+    plain = need("resiliparse.extract.html2text", extra=EXTRA).extract_plain_text
+    options: dict[str, Any] = {
+        "preserve_formatting": True,
+        "main_content": how.main_content,
+        "list_bullets": True,
+        "alt_texts": False,
+    }
+    if how.main_content and skipping:
+        for node in (tree.body, tree.body.parent):  # their classes speak of the whole page
+            for attribute in ("class", "id"):
+                if node is not None and node.hasattr(attribute):
+                    node.delattr(attribute)
+        options["skip_elements"] = list(NOT_ARTICLE)
+    return str(plain(tree, **options)).strip()
+
+
+def _by_trafilatura(tree: Any, how: Extraction) -> str:
+    found = need("trafilatura", extra=EXTRA).extract(
+        tree.document.html,
+        include_comments=False,
+        include_tables=True,
+        favor_precision=how.main_content,
+        favor_recall=not how.main_content,
+    )
+    return str(found or "").strip()
+
+
+def _everything(tree: Any) -> str:
+    """Return the text of the whole page, for counting."""
+    return str(need("resiliparse.extract.html2text", extra=EXTRA).extract_plain_text(tree))

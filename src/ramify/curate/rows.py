@@ -1,0 +1,156 @@
+"""Rows and bytes out of files: what every reader of curation stands on.
+
+file ─┬─► rows of jsonl or parquet ─► dict, or Bad with the reason
+      └─► the bytes of it all
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from ramify.curate.engine import read_parquet
+from ramify.curate.sources import SourceFile
+
+LIMIT_BYTES = 64 << 20  # of one line or one text file; beyond it nothing is a document
+SKIP_BYTES = 1 << 20
+COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document: `part` is its ordinal within `origin`; `broken` is why it cannot be used."""
+
+    id: str
+    text: str
+    origin: str
+    part: int
+    broken: str | None = None
+    url: str | None = None
+    license: str | None = None
+    source: str | None = None
+    formulas: tuple[int, int] | None = None  # seen in a page's markup, kept in its text
+
+
+def identity(*names: str | int) -> str:
+    """Return the id of what `names` names: 32 hex digits, equal on every machine."""
+    text = "\x1f".join(map(str, names)).encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A row that is no row: why, and what was there."""
+
+    reason: str
+    text: str
+
+
+def rows_of(
+    file: SourceFile, columns: Mapping[str, str], needed: str
+) -> Iterator[dict[str, Any] | Bad] | None:
+    """Return a file's rows, or None if it holds none and is a document by itself.
+
+    Of a parquet file only `columns` are read; where it lacks `needed`, every row of it is Bad.
+    """
+    if file.reader == "table":
+        return _table_rows(file.path, columns, needed)
+    lines = file.reader == "rows" or (file.reader == "json" and _begins_with_a_row(file.path))
+    return _json_rows(file.path) if lines else None
+
+
+def _begins_with_a_row(path: Path) -> bool:
+    with opened(path) as stream:
+        return isinstance(_json_row(stream.readline(LIMIT_BYTES)), dict)
+
+
+def opened(path: Path) -> BinaryIO:
+    kind = COMPRESSION.get(path.suffix.lower())
+    if kind is None:
+        return path.open("rb")
+    stream = pa.input_stream(str(path), compression=kind, buffer_size=1 << 18)
+    return io.BufferedReader(stream, 1 << 18)
+
+
+def text_of(data: bytes) -> str:
+    """Decode UTF-8; bytes that are not become lone surrogates, which NotText finds."""
+    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def whole_bytes(path: Path) -> bytes | None:
+    """Return a file's bytes, decompressed, or None if there are too many of them."""
+    with opened(path) as stream:
+        data = stream.read(LIMIT_BYTES + 1)
+    return None if len(data) > LIMIT_BYTES else data
+
+
+def _json_rows(path: Path) -> Iterator[dict[str, Any] | Bad]:
+    """Yield the objects of JSON lines; blank lines are nothing, any other line is a row or Bad.
+
+    Not by Daft's reader: that of 0.7.26 panics on a blank or malformed line and turns a lone
+    surrogate into a NUL without a word.
+    """
+    with opened(path) as stream:
+        while line := stream.readline(LIMIT_BYTES + 1):
+            if len(line) > LIMIT_BYTES:
+                rest = _skip_line(stream)
+                yield Bad(
+                    f"too_long: a line of {len(line) + rest} bytes", text_of(line[:SKIP_BYTES])
+                )
+            elif line.strip():
+                yield _json_row(line)
+
+
+def _skip_line(stream: BinaryIO) -> int:
+    skipped = 0
+    while piece := stream.readline(SKIP_BYTES):
+        skipped += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return skipped
+
+
+def _json_row(line: bytes) -> dict[str, Any] | Bad:
+    text = text_of(line)
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Bad(f"malformed: {error}", text)
+    return row if isinstance(row, dict) else Bad(f"malformed: a {type(row).__name__}", text)
+
+
+def _table_rows(
+    path: Path, columns: Mapping[str, str], needed: str
+) -> Iterator[dict[str, Any] | Bad]:
+    """Yield the rows of a parquet file by Daft, in order, only the columns asked for."""
+    frame = read_parquet(path)
+    there = frame.column_names
+    if needed not in there:  # rows are counted all the same
+        missing = Bad(no_column(needed, there), "")
+        yield from (missing for _ in range(frame.count_rows()))
+        return
+    wanted = [name for name in columns.values() if name in there]
+    for batch in frame.select(*dict.fromkeys(wanted)).to_arrow_iter():
+        yield from batch.to_pylist()
+
+
+def no_column(name: str, there: list[str]) -> str:
+    """Return the reason to drop a row without a column, with those that there are."""
+    shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
+    return f"no_text: no column {name!r}, only {shown or 'none'}"
+
+
+def provenance(columns: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return where a row says that it is from, as text; what it does not say is None."""
+    return {
+        field: None if (said := row.get(columns[field])) is None else str(said)
+        for field in ("url", "license", "source")
+        if field in columns
+    }
