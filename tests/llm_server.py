@@ -2,7 +2,7 @@
 
     python tests/llm_server.py PORT_FILE
 
-It scores a document by how often the word `because` is in it. Words of a document make it misbehave:
+It scores a document by how often the word `because` is in it; a model called `hash` by a hash. Words of a document make it misbehave:
 `@prose` answers in prose, `@prose-once` at first only, `@range` a score off the scale, `@slow` after
 three seconds, `@drip` one byte at a time for ever, `@busy-once` 429 at first, `@busy` 429 always,
 `@broken-once` 500 at first, `@html` a page with 200, `@refuse` 400, `@die` ends the process.
@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,7 +73,10 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def answer(self, body: dict[str, Any], text: str, words: set[str]) -> None:
-        score = 9 if "@range" in words else min(text.count("because"), 5)
+        counted = (
+            zlib.crc32(text.encode()) % 4 if body["model"] == "hash" else text.count("because")
+        )
+        score = 9 if "@range" in words else min(counted, 5)
         said = json.dumps({"reason": f"{score} reasons are given", "score": score})
         if "@prose" in words:
             said = "I would say that this is rather good."
@@ -83,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
             "created": 0,
             "model": body["model"],
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            "usage": {"prompt_tokens": 50, "completion_tokens": 10, "total_tokens": 60},
         }
         self.send(200, json.dumps(told).encode())
 

@@ -45,12 +45,20 @@ def _hashed(method: Linear) -> Featurize:
         n_features=2**method.bits,
         ngram_range=method.words,
         token_pattern=TOKEN,
-        alternate_sign=True,
-        norm="l2",
+        lowercase=False,
+        norm=None,
         dtype=np.float32,
     )
+    normalize = need("sklearn.preprocessing", extra=EXTRA).normalize
     cut = method.excerpt_characters
-    return lambda texts: hashing.transform([each[:cut] for each in texts])
+
+    def featurize(texts: Sequence[str]) -> Any:
+        counts = hashing.transform([each[:cut] for each in texts])
+        # roots of counts, so that a word said twice is not said twice as much: see decision 0035
+        counts.data = np.sign(counts.data) * np.sqrt(np.abs(counts.data))
+        return normalize(counts, copy=False)
+
+    return featurize
 
 
 def _encoded(method: Encoder, batch: int) -> Featurize:

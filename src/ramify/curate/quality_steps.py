@@ -106,13 +106,13 @@ class Annotate(Step):
 
 
 class Linear(BaseModel):
-    """Ridge regression on hashed word n-grams: seconds to train, thousands of documents a second."""
+    """Ridge regression on hashed word n-grams: seconds to train, a thousand documents a second."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["linear"] = "linear"
     words: tuple[int, int] = (1, 2)  # shortest and longest n-gram
     bits: int = Field(default=18, ge=8, le=24)  # 2**bits weights
-    alpha: float = Field(default=1.0, gt=0)
+    alpha: float = Field(default=0.1, gt=0)
     excerpt_characters: int = Field(default=20_000, ge=100)
 
 

@@ -86,7 +86,11 @@ class Refused(Exception):
 
 
 class Budget:
-    """What is spent and set aside; a question whose dearest answer may not fit is never sent."""
+    """What is spent and set aside; a question whose dearest answer may not fit is never sent.
+
+    A server that bills a prompt at more than its bytes and a frame (a long template of its own) is
+    found out by its first answers, and more is set aside from then on.
+    """
 
     def __init__(self, server: Server, cap: Cap, paid: tuple[int, int]) -> None:
         if cap.dollars is not None and not (server.price_prompt or server.price_completion):
@@ -97,6 +101,7 @@ class Budget:
         self._server, self._cap = server, cap
         self.prompt, self.completion = paid
         self._aside = [0, 0]
+        self._unforeseen = 0  # prompt tokens of one question that no bound had
 
     @property
     def dollars(self) -> float:
@@ -106,7 +111,7 @@ class Budget:
     def reserve(self, prompt: int, completion: int) -> None:
         """Set the most that a question can cost aside; raise Failed if that could pass the cap."""
         most = (
-            self.prompt + self._aside[0] + prompt,
+            self.prompt + self._aside[0] + prompt + self._unforeseen,
             self.completion + self._aside[1] + completion,
         )
         over = (self._cap.tokens is not None and sum(most) > self._cap.tokens) or (
@@ -125,6 +130,7 @@ class Budget:
         """Give back what was set aside, and take what was paid."""
         self._aside[0] -= reserved[0]
         self._aside[1] -= reserved[1]
+        self._unforeseen = max(self._unforeseen, paid[0] - reserved[0])
         self.prompt += paid[0]
         self.completion += paid[1]
 
