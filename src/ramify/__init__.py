@@ -11,8 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ramify.curate.quality_steps import (
+        Annotate,
+        Asked,
+        Audit,
+        Classify,
+        Encoder,
+        FromFile,
+        FromFunction,
+        Linear,
+        Score,
+        Select,
+        Sheet,
+    )
+    from ramify.curate.rubrics import Rubric, edu_code
     from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read
     from ramify.evals.steps import Cooled, Evaluate, Forecast
+    from ramify.ground.server import Cap, Server
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
     from ramify.model.config import ModelConfig, preset
@@ -39,6 +54,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ramify.curate.quality_steps": (
+        "Annotate",
+        "Asked",
+        "Audit",
+        "Classify",
+        "Encoder",
+        "FromFile",
+        "FromFunction",
+        "Linear",
+        "Score",
+        "Select",
+        "Sheet",
+    ),
+    "ramify.curate.rubrics": ("Rubric", "edu_code"),
     "ramify.curate.steps": (
         "Dedup",
         "Extraction",
@@ -48,6 +77,7 @@ _HOMES = {
         "Read",
     ),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
+    "ramify.ground.server": ("Cap", "Server"),
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
     "ramify.model.config": ("ModelConfig", "preset"),
@@ -75,6 +105,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
     "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Dedup",
+    "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
+    "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
 from ramify.report.forecasts import Forecasted, in_words, track
+from ramify.report.quality import LABEL_KINDS, told_of_quality
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
 from ramify.runs.engine import side_by_side, visible_gpus
 from ramify.runs.order import makespan
@@ -28,7 +29,7 @@ DECAY_STYLES = {
     "constant": "yellow",
     "": "",
 }
-DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+DATA_KINDS = ("read", "dedup", *LABEL_KINDS, "tokenizer", "broughttokenizer", "tokenize")
 BESIDE = (*AVERAGES, "evaluate", "forecast")  # in the tree itself, or in a table of their own
 AVERAGE_WORDS = {
     "average": "average",
@@ -260,6 +261,8 @@ def told_of(row: Row) -> str:
             held = sum(c["held_out"] for c in corpora)
             seen = sum(c["seen"] for c in corpora)
             return f"{dropped:,} of {seen:,} near-duplicates dropped · {held:,} held out"
+        case kind if kind in LABEL_KINDS:
+            return told_of_quality(kind, facts)
         case "tokenizer" | "broughttokenizer":
             return f"vocabulary of {facts['vocab']:,}"
         case "tokenize":

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
@@ -24,6 +25,12 @@ from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolat
 MAKERS: dict[type[Step], str] = {
     Read: "ramify.curate.read:run_read",
     Dedup: "ramify.curate.dedup:run_dedup",
+    Annotate: "ramify.curate.annotate:run_annotate",
+    Sheet: "ramify.curate.audit:run_sheet",
+    Audit: "ramify.curate.audit:run_audit",
+    Classify: "ramify.curate.classify:run_classify",
+    Score: "ramify.curate.score:run_score",
+    Select: "ramify.curate.select:run_select",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

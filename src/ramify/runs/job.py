@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -21,6 +22,12 @@ KINDS: dict[str, type[Step]] = {
     for cls in (
         Read,
         Dedup,
+        Annotate,
+        Sheet,
+        Audit,
+        Classify,
+        Score,
+        Select,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
