@@ -35,6 +35,15 @@ LATE = {  # what a job imports when it comes to it, by what it has imported befo
     "torch": ("torch._dynamo",),
     "daft": ("daft.extension_type", "pyarrow.dataset", "numpy.ma"),
     "tokenizers": ("fastokens",),
+    "ramify.curate.annotate": ("openai.resources.chat.completions", "openai._base_client"),
+    "ramify.curate.classify": (
+        "sklearn.feature_extraction.text",
+        "sklearn.linear_model",
+        "sklearn.metrics",
+        "sklearn.model_selection",
+        "sklearn.preprocessing",
+        "scipy.stats",
+    ),
     "ramify.release.make": ("transformers", "transformers.models.llama.modeling_llama"),
     "ramify.cli": ("ramify.report.page", "ramify.report.terminal"),
 }

@@ -18,8 +18,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from ramify import (
+    Annotate,
+    Asked,
+    Audit,
     Average,
     BroughtTokenizer,
+    Cap,
+    Classify,
     Complete,
     Constant,
     Corpus,
@@ -35,6 +40,11 @@ from ramify import (
     Read,
     Recipe,
     Ref,
+    Rubric,
+    Score,
+    Select,
+    Server,
+    Sheet,
     Stage,
     Tokenize,
     Tokenizer,
@@ -71,6 +81,21 @@ def kinds() -> Recipe:
             Read(name="read", source=Files(path="texts")),
             Read(name="other", source=Files(path="other")),
             Dedup(name="dedup", corpora={"a": Ref(name="read")}),
+            Annotate(
+                name="annotate",
+                corpus=Ref(name="read"),
+                labeller=Asked(model="m"),
+                rubric=Rubric(name="r", highest=5, text="Judge."),
+                server=Server(base_url="http://localhost/v1"),
+                cap=Cap(tokens=1000),
+            ),
+            Sheet(name="sheet", labels=Ref(name="annotate")),
+            Audit(
+                name="audit", labels=Ref(name="annotate"), others={"again": Ref(name="annotate")}
+            ),
+            Classify(name="classify", labels=Ref(name="annotate")),
+            Score(name="score", corpus=Ref(name="read"), classifier=Ref(name="classify")),
+            Select(name="select", corpus=Ref(name="score"), at_least=3),
             Tokenizer(name="tokenizer", corpora={"a": corpus}),
             BroughtTokenizer(name="broughttokenizer", path=Path("tokenizer.json")),
             Tokenize(name="a", corpus=corpus, tokenizer=Ref(name="tokenizer")),

@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 
 from ramify import (
+    Annotate,
+    Asked,
+    Audit,
     Average,
     BroughtTokenizer,
+    Cap,
+    Classify,
     Complete,
     Ema,
     EmaAverage,
@@ -21,12 +26,19 @@ from ramify import (
     Export,
     Forecast,
     Interpolate,
+    Linear,
     Recipe,
     Ref,
+    Rubric,
     ScheduleFree,
+    Score,
+    Select,
+    Server,
+    Sheet,
     Trunk,
     Windows,
 )
+from ramify.ground.step import Step
 from ramify.runs.engine import job_of
 from ramify.runs.job import KINDS, Job
 from ramify.runs.lab import Lab
@@ -37,6 +49,7 @@ from .tiny import STEP, loaded, make, prints, told
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
 OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
 OTHERS = ("free", "off")  # a schedule-free trunk, and a branch off an average
@@ -53,7 +66,12 @@ def forked(*arguments: object) -> Any:
 
 
 @pytest.fixture(scope="module")
-def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
+def jobs(
+    whole: Lab,
+    recipe_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    llm_of_module: Any,
+) -> dict[str, Job]:
     """Return a job of every kind, whose inputs are there."""
     home = tmp_path_factory.mktemp("jobs")
     lab = Lab(shutil.copytree(whole.folder, home / "lab"))
@@ -76,8 +94,8 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
         Complete(name="heard", model=Ref(name="best"), prompts=("the sum",), max_new_tokens=2),
     )
     steps = (*(trunk if step.name == "trunk" else step for step in tiny.steps), *more)
-    recipe = Recipe(name="tiny", steps=steps)
-    make(recipe, lab, "best", "left")
+    recipe = Recipe(name="tiny", steps=(*steps, *quality(llm_of_module.url)))
+    make(recipe, lab, "best", "left", "scored")
     planned = plan(recipe, lab)
     found = {item.step.kind(): job_of(planned, lab, item, 1) for item in reversed(planned.items)}
     few = {"trunk": 2, "cosine": 1, "cooldown": 10}  # steps: the last of a cooldown, from 8 on
@@ -90,12 +108,34 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     return found
 
 
+def quality(url: str) -> tuple[Step, ...]:
+    """Return a step of every kind about quality, labelled by a real server."""
+    labels = Ref(name="labels")
+    return (
+        Annotate(
+            name="labels",
+            corpus=Ref(name="text/words"),
+            labeller=Asked(model="hash"),
+            rubric=Rubric(name="any", highest=3, text="Judge."),
+            server=Server(base_url=url, keys=(), first_wait_seconds=0.01),
+            cap=Cap(tokens=1_000_000),
+        ),
+        Sheet(name="sheet", labels=labels, per_label=2),
+        Audit(name="audit", labels=labels, others={"itself": labels}, resamples=100),
+        Classify(name="classifier", labels=labels, folds=2, method=Linear(bits=8)),
+        Score(name="scored", corpus=Ref(name="text/words"), classifier=Ref(name="classifier")),
+        Select(name="good", corpus=Ref(name="scored"), shares={1: 0.5}),
+    )
+
+
 def test_every_kind_of_step_is_killed(jobs: dict[str, Job]) -> None:
-    assert jobs.keys() - OTHERS == {*DATA, *RUNS, *AFTER} == KINDS.keys()
+    assert jobs.keys() - OTHERS == {*DATA, *QUALITY, *RUNS, *AFTER} == KINDS.keys()
 
 
 @pytest.mark.parametrize(
-    "kinds", [DATA, RUNS, OTHERS, AFTER], ids=["data", "runs", "others", "after"]
+    "kinds",
+    [DATA, QUALITY, RUNS, OTHERS, AFTER],
+    ids=["data", "quality", "runs", "others", "after"],
 )
 def test_a_step_killed_between_any_two_file_operations_is_resumed_to_the_same_bits(
     jobs: dict[str, Job], tmp_path: Path, kinds: tuple[str, ...]
