@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ramify.curate.formulas import Formulas, delimited, in_dollars, take_formulas
+from ramify.curate.formulas import HINTS, Formulas, delimited, in_dollars, take_formulas
 from ramify.curate.steps import Extraction
 from ramify.ground.extras import need
 
@@ -45,16 +45,17 @@ VOID = frozenset(
         "option",
     ]
 )
-DELIMITER = re.compile(r"\\\(|\\\[|\$\$")
+DELIMITERS = ("\\(", "\\[", "$$", "$\\begingroup$")
 CODE_CLASS = re.compile(r"code|highlight|language-|lang-|prettyprint|brush:|listing", re.IGNORECASE)
 LANGUAGE = re.compile(r"(?:language|lang|brush:\s*|highlight-(?:source-)?)-?([a-zA-Z0-9+#]+)")
+SPECIAL = f"pre, {HINTS}"
 # Chosen on one half of a set of news pages and held to the other (docs/how-to/web-pages.md).
 NOT_ARTICLE = (
     "header", "footer",
-    *(f'[{where}*="{word}" i]'
-      for word in ("caption", "comment", "related", "newsletter", "signup", "byline", "consent", "gallery",
-                   "copyright", "popup", "tags", "share")
-      for where in ("class", "id")),
+    *(f'[class*="{word}" i]' for word in (
+        "caption", "comment", "related", "newsletter", "byline", "gallery", "copyright", "popup", "tags",
+        "share", "more-")),
+    *(f'[id*="{word}" i]' for word in ("comment", "signup", "consent", "tags")),
 )  # fmt: skip
 
 
@@ -80,29 +81,34 @@ def extract(page: str, how: Extraction) -> Extracted:
     if tree.body is None:
         return Extracted("")
     formulas = Formulas()
-    if how.formulas:
-        take_formulas(tree, page, formulas)
+    special = (how.formulas or how.code) and tree.document.query_selector(SPECIAL) is not None
+    if special and how.formulas:
+        take_formulas(tree, formulas)
     marked = len(formulas.found)
-    if how.code:
-        _take_code(tree, page, formulas)
-    by_text = how.formulas and DELIMITER.search(page) is not None
-    seen = marked + (delimited(_everything(tree)) if by_text else 0)
-    best = _attempt(tree, how, formulas, marked, by_text=by_text, skipping=True)
+    if special and how.code:
+        _take_code(tree, formulas)
+    best = _attempt(tree, how, formulas, marked, skipping=True)
+    seen = marked
+    if best.formulas_seen > marked:  # some stand in the text between delimiters
+        seen = max(best.formulas_seen, marked + delimited(_everything(tree)))
     if len(best.text) < LEAST or best.formulas_kept < seen:  # something was skipped that is wanted
-        again = _attempt(tree, how, formulas, marked, by_text=by_text, skipping=False)
+        again = _attempt(tree, how, formulas, marked, skipping=False)
         lost = len(best.text) < LEAST or again.formulas_kept > best.formulas_kept
         best = again if lost else best
-    return Extracted(best.text, max(seen, best.formulas_kept), best.formulas_kept)
+    return Extracted(best.text, max(seen, best.formulas_seen), best.formulas_kept)
 
 
 def _attempt(
-    tree: Any, how: Extraction, formulas: Formulas, marked: int, *, by_text: bool, skipping: bool
+    tree: Any, how: Extraction, formulas: Formulas, marked: int, *, skipping: bool
 ) -> Extracted:
     """Return the text of a tree whose formulas are marks: the first `marked` of those held."""
     text = _text_of(tree, how, skipping)
-    between = delimited(text) if by_text else 0
-    text, kept = formulas.restored(in_dollars(text) if by_text else text)
-    return Extracted(text, 0, between + sum(number < marked for number in kept))
+    between = 0
+    if how.formulas and any(delimiter in text for delimiter in DELIMITERS):
+        between = delimited(text)
+        text = in_dollars(text)
+    text, kept = formulas.restored(text)
+    return Extracted(text, marked + between, between + sum(number < marked for number in kept))
 
 
 def _too_much(page: str) -> str | None:
@@ -119,10 +125,8 @@ def _too_much(page: str) -> str | None:
     return f"too_deep: {deepest} elements in one another" if deepest > DEEPEST else None
 
 
-def _take_code(tree: Any, page: str, held: Formulas) -> None:
+def _take_code(tree: Any, held: Formulas) -> None:
     """Replace code blocks by marks that become fenced blocks."""
-    if "<pre" not in page and "<PRE" not in page:
-        return
     for node in tree.document.query_selector_all("pre"):
         inner = node.query_selector("code")
         classes = " ".join(

@@ -18,9 +18,6 @@ from ramify.curate.mathml import latex_of, tidy, unwrapped
 
 BEGIN, END = "\U0010f2a0", "\U0010f2a1"
 MARK = re.compile(f"{BEGIN}([0-9]+){END}")
-HINTS = re.compile(
-    r"math|katex|latex|[\"'.]tex\b|mwe-|mjx-|<formula|codecogs|cht=tx", re.IGNORECASE
-)
 # Of what a server of formula images is asked: the LaTeX stands in the address.
 IMAGE = re.compile(
     r"(?:codecogs\.com/[^?]*\?|latex\.php\?(?:[^\"]*?&)?latex=|(?:mime|math|forkosh)tex(?:\.cgi|/)?[^?]*\?"
@@ -28,7 +25,7 @@ IMAGE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 IMAGE_CLASS = re.compile(
-    r"(?:^|[\s_-])(?:tex|latex|math|equation|formula|ql-img\S*|mwe-math\S*|inlineformula)(?:$|[\s_-])",
+    r"(?:^|[\s_-])(?:tex|latex|math|mwe-math\S*)(?:$|[\s_-])",
     re.IGNORECASE,
 )
 TAIL = re.compile(r"&(?:bg|fg|s|c|is-pending-load|zoom|chs|chf|chco)=.*", re.DOTALL)
@@ -38,6 +35,8 @@ DELIMITED = re.compile(
     r"|\$\$(?P<double>[^$]+)\$\$",
     re.DOTALL,
 )
+TWO = re.compile(r"\$[^$]+(?:\$\$[^$]+)+\$")
+EMPTY = re.compile(r"\$\\(?:begin|end)group\$\n*")  # what some sites wrap an answer in
 DISPLAY = ("\\[", "$$")
 Node = Any  # a DOM node of resiliparse, which has no types
 
@@ -71,10 +70,8 @@ class Formulas:
         return MARK.sub(put, text), kept
 
 
-def take_formulas(tree: Any, page: str, formulas: Formulas) -> None:
+def take_formulas(tree: Any, formulas: Formulas) -> None:
     """Replace the mathematics of a parsed page by marks; containers first, so that none counts twice."""
-    if not HINTS.search(page):
-        return
     document = tree.document
     for selectors, reader in READERS:
         for node in document.query_selector_all(selectors):
@@ -166,7 +163,7 @@ def _of_script(node: Node) -> Written:
 
 def _of_image(node: Node) -> Written:
     address = next(
-        (found for name in ("src", "data-src", "data-lazy-src") if (found := _asked(node, name))),
+        (found for name in ("src", "data-src") if (found := _asked(node, name))),
         "",
     )
     alt = " ".join((node.getattr("alt") or "").split())
@@ -208,12 +205,24 @@ def _tag(node: Node) -> str:
 def _of_span(node: Node) -> Written:
     """Read an element whose class says that its text is mathematics, if it looks it."""
     text = node.text.strip()
+    if TWO.fullmatch(text):  # side by side without a space
+        return tidy(text[1:-1].replace("$$", "$ $")), False
     if DELIMITED.fullmatch(text) or (text.startswith("$") and text.endswith("$") and len(text) > 2):
         return tidy(unwrapped(text)), text.startswith(DISPLAY)
     looks = "\\" in text or "^" in text
     return (tidy(text), False) if looks and MARK.search(text) is None and len(text) < 2000 else None
 
 
+IMAGES = ", ".join(
+    f'img[{where}*="{word}" i]'
+    for where, words in (
+        ("src", ("latex", "tex.cgi", "mathtex", "mimetex", "cht=tx")),
+        ("data-src", ("latex",)),
+        ("class", ("tex", "math")),
+    )
+    for word in words
+)
+# Where each kind of mathematics stands, and how it is read.
 READERS = (
     (".katex-display", _of_katex),
     (".katex", _of_katex),
@@ -224,8 +233,13 @@ READERS = (
     ("mjx-container", _of_container),
     ('script[type^="math/"]', _of_script),
     ("math", _of_math),
-    ("img", _of_image),
-    (".math-container, .math-tex, span.math, .math.inline, .math.display, tex, formula", _of_span),
+    (IMAGES, _of_image),
+    (".math-container, .math-tex, span.math, .math.inline, .math.display, formula", _of_span),
+)
+# Few and cheap: a page where none of them matches has none of what READERS look for.
+HINTS = (
+    'math, mjx-container, formula, script[type^="math/"], [class*="math" i], [class*="katex"],'
+    ' img[src*="tex" i]'
 )
 
 
@@ -236,6 +250,7 @@ def delimited(text: str) -> int:
 
 def in_dollars(text: str) -> str:
     """Return a text whose `\\(...\\)` and `\\[...\\]` are `$...$` and `$$...$$`."""
+    text = EMPTY.sub("", text)
 
     def put(match: re.Match[str]) -> str:
         inner = match["round"]

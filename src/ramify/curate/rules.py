@@ -17,7 +17,9 @@ WORD = re.compile(
 CONTRACTION = re.compile(r"(?i)(?<=\w)(n['’]t|['’](?:s|m|d|ll|re|ve))\b")
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 ENDS = (".", "?", "!", '"', "'")
-TERMINAL = tuple("!.?։؝؞؟۔܀܁܂߹।॥၊။።፧፨᙮᜵᜶។៕᠃᠉‼‽⁇⁈⁉⸮⸼。꓿꘎꘏꛳꛷︒﹒﹖﹗！．？｡")  # Unicode's STerm, the living
+TERMINAL = tuple(
+    "!.?։؝؞؟۔܀܁܂߹।॥၊။።፧፨᙮᜵᜶។៕᠃᠉‼‽⁇⁈⁉⸮⸼。꓿꘎꘏꛳꛷︒﹒﹖﹗！．？｡"
+)  # Unicode's STerm, the living
 SENTENCE = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s|$)")
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 POLICY = (
