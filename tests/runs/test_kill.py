@@ -14,6 +14,8 @@ import pytest
 from ramify import (
     BroughtTokenizer,
     Complete,
+    Contamination,
+    Decontaminate,
     Ema,
     EmaAverage,
     Export,
@@ -32,7 +34,9 @@ from .tiny import STEP, loaded, make, prints, told
 
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
-DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+DATA = (
+    "read", "dedup", "decontaminate", "contamination", "tokenizer", "broughttokenizer", "tokenize",
+)  # fmt: skip
 RUNS = ("trunk", "cooldown", "cosine")
 AFTER = ("average", "emaaverage", "interpolate", "evaluate", "export", "complete")
 SEED = 20_250_722
@@ -55,7 +59,12 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     trunk = tiny.by_name["trunk"].but(windows=Windows(steps=2, every=1))
     assert isinstance(trunk, Trunk)
     brought = lab.folder / "tokenizer" / "tokenizer.json"
+    items = home / "items.jsonl"
+    items.write_text(json.dumps({"id": "0", "task": "t", "text": "the sum of", "answer": "is"}))
+    looked: dict[str, Any] = {"corpus": Ref(name="clean"), "part": "sums", "items": (str(items),)}
     more = (
+        Decontaminate(name="decontaminated", **looked),
+        Contamination(name="contamination", **looked),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),

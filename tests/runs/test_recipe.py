@@ -206,6 +206,14 @@ OTHER: dict[str, dict[str, Any]] = {
         "bands": 15, "rows": 9, "words": 4, "jaccard": 0.8, "held_out": 0.1,
         "held_out_least": 9, "held_out_by": "document", "seed": 1,
     },
+    "decontaminate": {
+        "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,
+        "near": 20,
+    },
+    "contamination": {
+        "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,
+        "near": 20,
+    },
     "tokenizer": {
         "corpora": {"a": Corpus(ref=Ref(name="read"))},
         "vocab": 512, "sample_bytes": 1000, "control": ("<|end|>",), "seed": 1,

@@ -28,7 +28,15 @@ DECAY_STYLES = {
     "constant": "yellow",
     "": "",
 }
-DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+DATA_KINDS = (
+    "read",
+    "dedup",
+    "decontaminate",
+    "contamination",
+    "tokenizer",
+    "broughttokenizer",
+    "tokenize",
+)
 BESIDE = (*AVERAGES, "evaluate", "forecast")  # in the tree itself, or in a table of their own
 AVERAGE_WORDS = {
     "average": "average",
@@ -258,6 +266,10 @@ def told_of(row: Row) -> str:
             held = sum(c["held_out"] for c in corpora)
             seen = sum(c["seen"] for c in corpora)
             return f"{dropped:,} of {seen:,} near-duplicates dropped · {held:,} held out"
+        case "decontaminate" | "contamination":
+            found = sum(task["found"] for task in facts["tasks"].values())
+            held = f"{facts['contaminated']:,} of {facts['seen']:,} documents hold"
+            return f"{held} {found:,} of {facts['items']:,} evaluation items"
         case "tokenizer" | "broughttokenizer":
             return f"vocabulary of {facts['vocab']:,}"
         case "tokenize":

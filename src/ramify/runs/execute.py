@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from ramify.curate.selection_steps import Contamination, Decontaminate
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
@@ -24,6 +25,8 @@ from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolat
 MAKERS: dict[type[Step], str] = {
     Read: "ramify.curate.read:run_read",
     Dedup: "ramify.curate.dedup:run_dedup",
+    Decontaminate: "ramify.curate.decontaminate:run_decontaminate",
+    Contamination: "ramify.curate.decontaminate:run_contamination",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

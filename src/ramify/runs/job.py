@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ramify.curate.selection_steps import Contamination, Decontaminate
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -21,6 +22,8 @@ KINDS: dict[str, type[Step]] = {
     for cls in (
         Read,
         Dedup,
+        Decontaminate,
+        Contamination,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
