@@ -312,3 +312,25 @@ def test_documents_can_be_looked_at_by_where_they_went_and_why(tmp_path: Path) -
             sample(out, **asked)
     with pytest.raises(NotFound, match="is it a folder of a read or dedup step"):
         sample(tmp_path / "in" / "nothing")
+
+
+def test_further_columns_are_carried_and_a_corpus_of_an_earlier_version_has_nulls(
+    tmp_path: Path,
+) -> None:
+    scored = [{**x, "url": f"https://a.example/{n}"} for n, x in enumerate(corpus("a", 20))]
+    inputs = given_as(tmp_path / "in", {"a": scored, "b": corpus("b", 20)})
+    path = tmp_path / "in" / "a" / "documents" / "00000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(
+        table.append_column("score", pa.array(range(table.num_rows), pa.float32())), path
+    )
+    for path in (tmp_path / "in" / "b" / "documents").glob("*.parquet"):
+        pq.write_table(pq.read_table(path, columns=["id", "text", "origin", "part"]), path)
+    out = tmp_path / "out"
+    out.mkdir()
+    step = Dedup(name="t", corpora={x: Ref(name=x) for x in "ab"}, held_out_least=1)
+    run_dedup(step, inputs, out, quiet)
+    urls = {x["id"]: x["url"] for x in scored}
+    assert all(x["url"] == urls[x["id"]] for x in stays(out, "a"))
+    assert sum("score" in x for x in stays(out, "a")) == 15
+    assert {x["url"] for x in stays(out, "b")} == {None}

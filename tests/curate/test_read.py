@@ -381,3 +381,16 @@ def test_a_harmed_ledger_or_shard_is_made_again(
         ledger.write_text("not a ledger\n" + ledger.read_text())
     run(many_shards, out)
     assert contents(out) == expected
+
+
+def test_where_a_row_is_from_is_carried_as_text_and_null_where_nobody_said(tmp_path: Path) -> None:
+    lines(
+        tmp_path / "in" / "a.jsonl",
+        {"text": story(1), "u": "https://a.example/1", "l": "CC0", "s": 3},
+        {"text": story(2), "u": None},
+    )
+    run(tmp_path / "in", tmp_path / "out", url_column="u", license_column="l", source_column="s")
+    kept = {row["text"]: row for row in rows(tmp_path / "out" / "documents")}
+    first, second = kept[story(1)], kept[story(2)]
+    assert (first["url"], first["license"], first["source"]) == ("https://a.example/1", "CC0", "3")
+    assert (second["url"], second["license"], second["source"]) == (None, None, None)

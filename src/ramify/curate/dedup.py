@@ -26,7 +26,7 @@ from ramify.curate.near import Clusters, buckets, shingles, signatures
 from ramify.curate.read import COUNTS
 from ramify.curate.readers import identity
 from ramify.curate.steps import Dedup
-from ramify.curate.tables import DOCUMENT, DROPPED_OF, shards_of, writing
+from ramify.curate.tables import columns_there, conformed, shards_of, with_further, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Corrupt
 from ramify.ground.seeds import derive
@@ -271,16 +271,21 @@ def _write_shard(
     ledger: Ledger,
 ) -> None:
     """Send every document of a shard to the one of three tables where it belongs."""
+    document = with_further(shard.path)
+    dropped_of = document.append(pa.field("reason", pa.string())).append(
+        pa.field("corpus", pa.string())
+    )
     paths = {
-        out / shard.label / "documents" / shard.path.name: DOCUMENT,
-        out / shard.label / "held_out" / shard.path.name: DOCUMENT,
-        out / "dropped" / shard.name: DROPPED_OF,
+        out / shard.label / "documents" / shard.path.name: document,
+        out / shard.label / "held_out" / shard.path.name: document,
+        out / "dropped" / shard.name: dropped_of,
     }
     size: Counter[str] = Counter()
     gone = np.zeros(len(catalogue.rank), np.bool_)
     gone[list(dropped)] = True
     with writing(paths) as tables:
-        for rows, ranks in _batches(shard, catalogue, DOCUMENT.names):
+        for found, ranks in _batches(shard, catalogue, columns_there(shard.path)):
+            rows = conformed(found, document)
             reasons = [_reason(catalogue, dropped[int(rank)]) for rank in ranks[gone[ranks]]]
             fates = (~gone[ranks] & ~held[ranks], held[ranks], gone[ranks])
             kept, aside, lost = (rows.filter(pa.array(fate)) for fate in fates)

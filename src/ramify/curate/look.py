@@ -26,7 +26,7 @@ def sample(
 ) -> list[dict[str, Any]]:
     """Return `count` rows of a Read or Dedup folder in file order, the same ones for the same seed.
 
-    Kept rows have id, text, origin, part and `in` (the folder they lie in); dropped ones `reason` too.
+    Kept rows have the columns of their file and `in` (the folder they lie in); dropped ones `reason` too.
     `why` is the beginning of a reason (`too_short`), `label` one corpus of a Dedup. Texts are read
     for the chosen rows alone. Raises NotFound, naming what there is, if nothing fits.
     """

@@ -156,7 +156,14 @@ def _read_shard(
 
 def _row(document: Document, reason: str | None) -> tuple[dict[str, Any], str | None]:
     """Return a document as a row of a table, and the kind of its reason."""
-    row = {"id": document.id, "origin": _sound(document.origin), "part": document.part}
+    row: dict[str, Any] = {
+        "id": document.id,
+        "origin": _sound(document.origin),
+        "part": document.part,
+    }
+    for field in ("url", "license", "source"):
+        said = getattr(document, field)
+        row[field] = None if said is None else _sound(said)
     if reason is None:
         return {**row, "text": document.text}, None
     text = _sound(document.text[:ASIDE_CHARACTERS])

@@ -50,6 +50,9 @@ class Document:
     origin: str
     part: int
     broken: str | None = None
+    url: str | None = None
+    license: str | None = None
+    source: str | None = None
 
 
 def identity(*names: str | int) -> str:
@@ -234,13 +237,22 @@ def _table_rows(path: Path, source: Files) -> Iterator[dict[str, Any] | Bad]:
     """Yield the rows of a parquet file by Daft, in order, only the columns asked for."""
     frame = read_parquet(path)
     there = frame.column_names
-    wanted = [x for x in (source.text_column, source.id_column, source.origin_column) if x in there]
+    wanted = [x for x in _columns(source) if x in there]
     if source.text_column not in there:  # rows are counted all the same
         missing = Bad(_no_column(source, there), "")
         yield from (missing for _ in range(frame.count_rows()))
         return
     for batch in frame.select(*dict.fromkeys(wanted)).to_arrow_iter():
         yield from batch.to_pylist()
+
+
+def _columns(source: Files) -> list[str]:
+    """Return the names of the columns that are read."""
+    return [
+        name
+        for field in ("text", "id", "origin", "url", "license", "source")
+        if (name := getattr(source, f"{field}_column")) is not None
+    ]
 
 
 def _no_column(source: Files, there: list[str]) -> str:
@@ -262,8 +274,17 @@ def _row_document(
         origin, part = str(row[source.origin_column]), number
     text = row.get(source.text_column)
     if isinstance(text, str):
-        return Document(id_, text, origin, part)
+        return Document(id_, text, origin, part, **_provenance(source, row))
     if source.text_column not in row:
         return Document(id_, "", origin, part, _no_column(source, list(row)))
     held = "nothing" if text is None else f"a {type(cast(object, text)).__name__}"
     return Document(id_, "", origin, part, f"no_text: {source.text_column!r} holds {held}")
+
+
+def _provenance(source: Files, row: dict[str, Any]) -> dict[str, str | None]:
+    """Return where a row says that it is from, as text; what it does not say is None."""
+    return {
+        field: None if (said := row.get(column)) is None else str(said)
+        for field in ("url", "license", "source")
+        if (column := getattr(source, f"{field}_column")) is not None
+    }

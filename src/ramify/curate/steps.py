@@ -58,6 +58,9 @@ class Files(BaseModel):
     text_column: str = "text"
     id_column: str | None = None
     origin_column: str | None = None
+    url_column: str | None = None  # of rows: carried along with each document
+    license_column: str | None = None
+    source_column: str | None = None
     cut_characters: int | None = Field(default=50_000, ge=100)
 
 

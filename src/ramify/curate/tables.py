@@ -13,10 +13,17 @@ import pyarrow.parquet as pq
 from ramify.ground import files
 
 DOCUMENT = pa.schema(
-    [("id", pa.string()), ("text", pa.string()), ("origin", pa.string()), ("part", pa.int64())]
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("origin", pa.string()),
+        ("part", pa.int64()),
+        ("url", pa.string()),  # where the document was found; null where nobody said
+        ("license", pa.string()),
+        ("source", pa.string()),  # the name of the crawl or data set it came with
+    ]
 )
 DROPPED = DOCUMENT.append(pa.field("reason", pa.string()))
-DROPPED_OF = DROPPED.append(pa.field("corpus", pa.string()))
 
 FLUSH_BYTES = 8 << 20
 FLUSH_ROWS = 10_000
@@ -69,6 +76,30 @@ def writing(paths: Mapping[Path, pa.Schema]) -> Iterator[list[Table]]:
         yield tables
         for table in tables:
             table.flush()
+
+
+def with_further(path: Path) -> pa.Schema:
+    """Return the columns of a corpus file: those of every document, then whatever else it has."""
+    there = pq.read_schema(path)
+    further = [field for field in there if field.name not in DOCUMENT.names]
+    return pa.schema([*DOCUMENT, *further])
+
+
+def columns_there(path: Path) -> list[str]:
+    """Return the names of `with_further` that a file has; one of an earlier version has fewer."""
+    there = pq.read_schema(path).names
+    return [name for name in with_further(path).names if name in there]
+
+
+def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows with exactly the columns of `schema`; one that is missing becomes null."""
+    columns = [
+        rows[field.name].cast(field.type)
+        if field.name in rows.column_names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def shards_of(folder: Path) -> list[Path]:
