@@ -204,7 +204,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "dedup": {
         "corpora": {"a": Ref(name="other")},
         "bands": 15, "rows": 9, "words": 4, "jaccard": 0.8, "held_out": 0.1,
-        "held_out_least": 9, "held_out_by": "document", "seed": 1,
+        "held_out_least": 9, "held_out_by": "document", "seed": 1, "within": "source", "largest": 99,
+        "against": (Ref(name="other"),), "keep_index": True,
     },
     "decontaminate": {
         "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,

@@ -75,10 +75,10 @@ def hashed(texts: pa.Array) -> Hashed:
     ends = np.cumsum(np.concatenate([[0], kept]))
     sizes = pc.list_value_length(split).to_numpy(zero_copy_only=False)
     starts = ends[np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)]
-    return Hashed(_hashes(encoded.dictionary)[which[kept]], starts)
+    return Hashed(word_hashes(encoded.dictionary)[which[kept]], starts)
 
 
-def _hashes(words: pa.Array) -> U64:
+def word_hashes(words: pa.Array) -> U64:
     """Return the hash of each word: a polynomial in its bytes, mixed; 1 stands for an empty one."""
     _, offsets, data = words.buffers()
     ends = np.frombuffer(offsets, np.int64)[words.offset :][: len(words) + 1]
