@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ramify.curate.selection_steps import Contamination, Decontaminate
+    from ramify.curate.selection_steps import (
+        Contamination,
+        Decontaminate,
+        DomainRecall,
+        Fetch,
+    )
     from ramify.curate.steps import Dedup, Files, PythonInstallation, Read
     from ramify.evals.steps import Cooled, Evaluate, Forecast
     from ramify.ground.step import Ref
@@ -40,7 +45,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ramify.curate.selection_steps": ("Contamination", "Decontaminate"),
+    "ramify.curate.selection_steps": (
+        "Contamination",
+        "Decontaminate",
+        "DomainRecall",
+        "Fetch",
+    ),
     "ramify.curate.steps": ("Dedup", "Files", "PythonInstallation", "Read"),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
     "ramify.ground.step": ("Ref",),
@@ -70,7 +80,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
     "Read", "Files", "PythonInstallation", "Dedup",
-    "Decontaminate", "Contamination",
+    "Decontaminate", "Contamination", "DomainRecall", "Fetch",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

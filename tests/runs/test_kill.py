@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -16,9 +17,11 @@ from ramify import (
     Complete,
     Contamination,
     Decontaminate,
+    DomainRecall,
     Ema,
     EmaAverage,
     Export,
+    Fetch,
     Interpolate,
     Recipe,
     Ref,
@@ -35,7 +38,7 @@ from .tiny import STEP, loaded, make, prints, told
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = (
-    "read", "dedup", "decontaminate", "contamination", "tokenizer", "broughttokenizer", "tokenize",
+    "read", "dedup", "decontaminate", "contamination", "domainrecall", "fetch", "tokenizer", "broughttokenizer", "tokenize",
 )  # fmt: skip
 RUNS = ("trunk", "cooldown", "cosine")
 AFTER = ("average", "emaaverage", "interpolate", "evaluate", "export", "complete")
@@ -48,6 +51,16 @@ def forked(*arguments: object) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def archive(home: Path) -> Path:
+    """Write a web archive of one page, a list of it and an index of it; return the index."""
+    data = gzip.compress(b"WARC/1.0\r\nContent-Length: 0\r\n\r\n\r\n\r\n", mtime=0)
+    (home / "a.warc.gz").write_bytes(data)
+    (home / "urls").write_text("https://a.org/\n")
+    told = {"url": "https://a.org/", "filename": "a.warc.gz", "offset": 0, "length": len(data)}
+    (home / "index.cdx").write_text(f"org,a)/ 20240101000000 {json.dumps(told)}\n")
+    return home / "index.cdx"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +78,8 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     more = (
         Decontaminate(name="decontaminated", **looked),
         Contamination(name="contamination", **looked),
+        DomainRecall(name="domains", corpus=Ref(name="clean"), part="sums", score="part"),
+        Fetch(name="pages", index=(str(archive(home)),), urls=str(home / "urls"), base=str(home)),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),

@@ -215,6 +215,15 @@ OTHER: dict[str, dict[str, Any]] = {
         "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,
         "near": 20,
     },
+    "domainrecall": {
+        "corpus": Ref(name="other"), "part": "b", "score": "other", "least_score": 3.0,
+        "rule": "share", "least_pages": 5, "least_share": 0.2, "seeds": {"a": "urls"},
+        "seed_urls": 5,
+    },
+    "fetch": {
+        "index": ("others",), "domains": Ref(name="other"), "base": "other", "media": (),
+        "most_record_bytes": 1000,
+    },
     "tokenizer": {
         "corpora": {"a": Corpus(ref=Ref(name="read"))},
         "vocab": 512, "sample_bytes": 1000, "control": ("<|end|>",), "seed": 1,
@@ -271,6 +280,7 @@ OTHER: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
+    "fetch": {"tries": 9, "at_once": 2, "timeout_seconds": 9.0},
     "tokenize": {"shard_tokens": 4096, "dtype": "uint32", "encoder": "tokenizers"},
     "trunk": {
         "tokens": 20 * STEP, "asked_tokens": 20 * STEP + 1, "numerics": Numerics(threads=2),
@@ -303,6 +313,7 @@ def test_every_field_is_identity_or_conduct(kind: str) -> None:
     known = OTHER[kind].keys() | BESIDE.get(kind, {}).keys() | {"name"}
     derived = {
         "dedup": {"priority"},
+        "fetch": {"urls"},  # instead of domains
         "cosine": {"tokens"},
         "cooldown": {"rewarm", "stands_at"},  # with carry only, below
     }.get(kind, set())

@@ -212,6 +212,8 @@ def _rank(row: Row) -> int:
         "dedup",
         "decontaminate",
         "contamination",
+        "domainrecall",
+        "fetch",
         "tokenizer",
         "broughttokenizer",
         "tokenize",

@@ -33,6 +33,8 @@ DATA_KINDS = (
     "dedup",
     "decontaminate",
     "contamination",
+    "domainrecall",
+    "fetch",
     "tokenizer",
     "broughttokenizer",
     "tokenize",
@@ -270,6 +272,13 @@ def told_of(row: Row) -> str:
             found = sum(task["found"] for task in facts["tasks"].values())
             held = f"{facts['contaminated']:,} of {facts['seen']:,} documents hold"
             return f"{held} {found:,} of {facts['items']:,} evaluation items"
+        case "domainrecall":
+            return f"{facts['recalled']:,} of {facts['domains']:,} domains recalled"
+        case "fetch":
+            lost = sum(facts["failed"].values())
+            return (
+                f"{facts['fetched']:,} pages fetched · {show_bytes(facts['bytes'])} · {lost:,} not"
+            )
         case "tokenizer" | "broughttokenizer":
             return f"vocabulary of {facts['vocab']:,}"
         case "tokenize":

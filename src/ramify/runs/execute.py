@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from ramify.curate.selection_steps import Contamination, Decontaminate
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
@@ -27,6 +27,8 @@ MAKERS: dict[type[Step], str] = {
     Dedup: "ramify.curate.dedup:run_dedup",
     Decontaminate: "ramify.curate.decontaminate:run_decontaminate",
     Contamination: "ramify.curate.decontaminate:run_contamination",
+    DomainRecall: "ramify.curate.domains:run_recall",
+    Fetch: "ramify.curate.fetch:run_fetch",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ramify.curate.selection_steps import Contamination, Decontaminate
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -24,6 +24,8 @@ KINDS: dict[str, type[Step]] = {
         Dedup,
         Decontaminate,
         Contamination,
+        DomainRecall,
+        Fetch,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
