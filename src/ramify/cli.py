@@ -317,8 +317,18 @@ def look_command(
         lines = documents(
             lab, name, kept=not dropped and why is None, why=why, count=count, seed=seed
         )
-    for line in lines:
-        print(line)
+    print(*lines, sep="\n")
+
+
+@app.command("trace")
+def trace_command(
+    document: Annotated[str, typer.Argument(metavar="DOC|URL", help="An id, its start, a URL")],
+    lab_dir: InLab = None,
+) -> None:
+    """Say which steps and runs saw a document, and at which tokens."""
+    from ramify.runs.trace import trace
+
+    print(*trace(_found_lab(lab_dir), document), sep="\n")
 
 
 @app.command("eval")
@@ -332,23 +342,13 @@ def eval_command(
 ) -> None:
     """Bits per byte of a model on the held-out documents of its sources, with standard errors."""
     from ramify.ground.units import parse_count
-    from ramify.runs.use import evaluate
+    from ramify.runs.use import evaluate, scores
 
     told = evaluate(_found_lab(lab_dir), target, parse_count(limit) if limit else None)
     if as_json:
         print(json.dumps(told, indent=1))
         return
-    print(f"{told['target']}: {told['state']}")
-    for domain, score in told["scores"].items():
-        error = score["standard_error"]
-        spread = "" if error is None else f" ± {error:.3f}"
-        print(
-            f"  {domain:12} {score['bits_per_byte']:.3f}{spread} bits per byte ({score['documents']} documents)"
-        )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    print("\n".join(scores(told)))
 
 
 @app.command("complete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ def evaluate(lab: Lab, target: str, limit_tokens: int | None) -> dict[str, Any]:
         )
         scores[name] = {**vars(got), "loss": got.loss}
     return {"target": model.name, "state": model.state, "tokens": model.tokens, "scores": scores}
+
+
+def scores(told: dict[str, Any]) -> Iterator[str]:
+    """Yield what `evaluate` returned, a line a domain."""
+    yield f"{told['target']}: {told['state']}"
+    for domain, got in told["scores"].items():
+        error = got["standard_error"]
+        bits = f"{got['bits_per_byte']:.3f}{'' if error is None else f' ± {error:.3f}'}"
+        yield f"  {domain:12} {bits} bits per byte ({got['documents']} documents)"
 
 
 def complete(
