@@ -18,6 +18,7 @@ COMMANDS = {
     "run",
     "show",
     "look",
+    "trace",
     "eval",
     "complete",
     "fit",

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
         Sheet,
     )
     from ramify.curate.rubrics import Rubric, edu_code
+    from ramify.curate.selection_steps import (
+        Contamination,
+        Decontaminate,
+        DomainRecall,
+        Fetch,
+    )
     from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read
     from ramify.evals.steps import Cooled, Evaluate, Forecast
     from ramify.ground.server import Cap, Server
@@ -76,6 +82,12 @@ _HOMES = {
         "PythonInstallation",
         "Read",
     ),
+    "ramify.curate.selection_steps": (
+        "Contamination",
+        "Decontaminate",
+        "DomainRecall",
+        "Fetch",
+    ),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
     "ramify.ground.server": ("Cap", "Server"),
     "ramify.ground.step": ("Ref",),
@@ -107,6 +119,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Dedup",
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
+    "Decontaminate", "Contamination", "DomainRecall", "Fetch",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

@@ -9,7 +9,7 @@ from ramify.commands.shared import app
 
 __all__ = ["app", "main"]
 ORDER = (  # of the work, as --help shows them
-    "new", "check", "plan", "run", "show", "look", "eval", "complete", "fit", "export", "report",
+    "new", "check", "plan", "run", "show", "look", "trace", "eval", "complete", "fit", "export", "report",
     "forget", "verify",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or ""))

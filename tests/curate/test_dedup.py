@@ -24,7 +24,7 @@ from ramify.curate.readers import identity
 from ramify.curate.steps import Dedup
 from ramify.curate.tables import DOCUMENT
 from ramify.ground import files
-from ramify.ground.errors import BadInput, Corrupt, NotFound
+from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
 from ramify.ground.step import Input, Ref
 
 Row = dict[str, Any]
@@ -68,16 +68,20 @@ def corpus(name: str, count: int) -> list[Row]:
 def given_as(folder: Path, corpora: Corpora, per_file: int = 15) -> dict[str, Input]:
     """Write corpora as the folders that a Read step leaves."""
     for label, rows in corpora.items():
+        more = [("cluster_size", pa.int64())] if any("cluster_size" in x for x in rows) else []
+        schema = pa.schema([*DOCUMENT, *more])
         for number in range(0, max(1, len(rows)), per_file):
             path = folder / label / "documents" / f"{number // per_file:05}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            some = pa.Table.from_pylist(rows[number : number + per_file], schema=DOCUMENT)
+            some = pa.Table.from_pylist(rows[number : number + per_file], schema=schema)
             pq.write_table(some, path)
     return {f"corpora.{label}": Input(folder / label, {}, label) for label in corpora}
 
 
 def run(base: Path, corpora: Corpora, name: str = "out", per_file: int = 15, **fields: Any) -> Row:
-    inputs = given_as(base / "in", corpora, per_file)
+    inputs = given_as(base / "in" / name, corpora, per_file)
+    for number, ref in enumerate(fields.get("against", ())):
+        inputs[f"against.{number}"] = Input(base / ref.name, {}, ref.name)
     out = base / name
     out.mkdir(parents=True, exist_ok=True)
     refs = {label: Ref(name=label) for label in corpora}
@@ -276,7 +280,7 @@ def test_signatures_of_an_earlier_attempt_are_used_unless_the_corpora_have_chang
         patch.setattr(dedup, "_write_shard", die)
         with pytest.raises(Killed):
             run(tmp_path, TWO)
-    assert len([*(tmp_path / "out/signatures").iterdir()]) == 6
+    assert len([*(tmp_path / "out/signatures").glob("*.parquet")]) == 6
     signed: list[object] = []
     real: Callable[..., None] = dedup._write_signatures
 
@@ -334,3 +338,88 @@ def test_further_columns_are_carried_and_a_corpus_of_an_earlier_version_has_null
     assert all(x["url"] == urls[x["id"]] for x in stays(out, "a"))
     assert sum("score" in x for x in stays(out, "a")) == 15
     assert {x["url"] for x in stays(out, "b")} == {None}
+
+
+def test_a_document_says_how_many_it_stands_for(tmp_path: Path) -> None:
+    copies = [row(prose("copy") + f" {n}", f"copy/{n}") for n in range(4)]
+    run(tmp_path, {"a": corpus("a", 10) + copies[:2], "b": corpus("b", 10) + copies[2:]})
+    sizes = {x["id"]: x["cluster_size"] for label in "ab" for x in stays(tmp_path / "out", label)}
+    assert Counter(sizes.values()) == {1: 20, 4: 1}
+    assert sizes.keys() & {x["id"] for x in copies} == {min(x["id"] for x in copies[:2])}
+    again = [*stays(tmp_path / "out", "a"), row(prose("copy"), "copy/more")]
+    run(tmp_path, {"a": [{**x, "cluster_size": x.get("cluster_size")} for x in again]}, "again")
+    assert max(x["cluster_size"] for x in stays(tmp_path / "again", "a")) == 5
+
+
+@pytest.mark.parametrize(
+    ("within", "dropped"), [(None, (0, 3)), ("corpus", (0, 2)), ("source", (0, 2))]
+)
+def test_documents_are_compared_within_what_is_asked(
+    within: str | None, dropped: tuple[int, int], tmp_path: Path
+) -> None:
+    corpora = {
+        label: [
+            *corpus(label, 10),
+            *(
+                {**row(prose("copy"), f"copy/{label}/{n}"), "source": source}
+                for n, source in enumerate(sources)
+            ),
+        ]
+        for label, sources in (("a", ["x"]), ("b", ["x", "x", "y"]))
+    }
+    facts = run(tmp_path, corpora, within=within)
+    assert tuple(facts["corpora"][label]["dropped"] for label in "ab") == dropped
+
+
+def test_a_column_that_is_not_there_cannot_be_deduplicated_within(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no column 'crawl' to deduplicate within"):
+        run(tmp_path, {"a": corpus("a", 10)}, within="crawl")
+
+
+def test_a_corpus_that_comes_later_loses_what_an_earlier_one_kept(tmp_path: Path) -> None:
+    """In two steps or in one: the same documents stay, and an origin held out stays held out."""
+    both = [row(prose(("both", n)), f"both/{n}") for n in range(9)]
+    first, second = corpus("a", 30) + both, corpus("b", 30) + both[3:]
+    second += [row(prose(("a", n, "more")), f"a/{n}", 1) for n in range(30)]
+    run(tmp_path, {"a": first}, "first", 7, keep_index=True, held_out=0.2)
+    fields = {"held_out": 0.2, "against": (Ref(name="first"),)}
+    facts = run(tmp_path, {"b": second}, "second", 7, **fields)
+    run(tmp_path, {"a": first, "b": second}, "at once", 7, held_out=0.2)
+    kept = {x["id"] for x in stays(tmp_path / "second", "b")}
+    assert kept == {x["id"] for x in stays(tmp_path / "at once", "b")}
+    assert facts["corpora"]["b"]["dropped"] == 6
+    assert not (tmp_path / "second/a").exists()
+    held = {x["origin"] for x in rows(tmp_path / "first/a/held_out")}
+    assert not held & {x["origin"] for x in rows(tmp_path / "second/b/documents")}
+
+
+def test_an_index_of_other_hashes_or_none_is_an_error(tmp_path: Path) -> None:
+    run(tmp_path, {"a": corpus("a", 10)}, "without")
+    run(tmp_path, {"a": corpus("a", 10)}, "with", keep_index=True)
+    with pytest.raises(BadInput, match="without kept no index"):
+        run(tmp_path, {"b": corpus("b", 10)}, against=(Ref(name="without"),))
+    with pytest.raises(Mismatch, match="give both the same bands, rows, words and seed"):
+        run(tmp_path, {"b": corpus("b", 10)}, against=(Ref(name="with"),), bands=2)
+
+
+def test_of_a_cluster_too_large_only_what_is_like_the_one_kept_goes(tmp_path: Path) -> None:
+    words = prose("chain", 200).split()
+    links = [" ".join(words[n * 8 : n * 8 + 60]) for n in range(12)]
+    corpora = {"a": corpus("a", 10) + [row(x, f"link/{n:02}") for n, x in enumerate(links)]}
+    whole = run(tmp_path, corpora, bands=60, rows=2)
+    broken = run(tmp_path, corpora, "broken", bands=60, rows=2, largest=6)
+    assert (whole["broken"], broken["broken"]) == (0, 1)
+    assert whole["largest_cluster"] == broken["largest_cluster"] == 12
+    assert whole["corpora"]["a"]["dropped"] == 11
+    text = {x["id"]: x["text"] for x in corpora["a"]}
+    gone = rows(tmp_path / "broken/dropped")
+    assert 4 <= len(gone) < 11
+    for x in gone:
+        leader = x["reason"].removeprefix("near_duplicate: of ").split(" ", 1)[0]
+        assert jaccard(shingles(x["text"], 5), shingles(text[leader], 5)) >= 0.7
+
+
+def test_a_single_band_of_ten_hashes_joins_copies_and_nothing_else(tmp_path: Path) -> None:
+    copies = [row(prose(("c", n // 2)), f"copy/{n:03}") for n in range(40)]
+    facts = run(tmp_path, {"a": corpus("a", 100) + copies}, bands=1, rows=10)
+    assert facts["corpora"]["a"]["dropped"] == 20

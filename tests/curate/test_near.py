@@ -54,14 +54,16 @@ def test_clusters_are_the_components_of_all_pairs_alike_in_any_order_of_buckets(
     buckets = [np.array(pair) for pair in itertools.combinations(range(len(sets)), 2)]
     buckets.append(np.array([*range(len(sets))])[::-1])
     chance.shuffle(buckets)
-    clusters = Clusters(dict(enumerate(sets)), threshold)
+    clusters = Clusters(sets, np.arange(len(sets)), len(sets), threshold)
     for bucket in buckets[: chance.randrange(len(buckets))]:
         clusters.add(bucket)
     clusters.add(np.arange(len(sets)))
     assert {rank: clusters.leader(rank) for rank in component} == {
         rank: min(members) for rank, members in component.items()
     }
-    assert set(clusters.dropped()) == {r for r, members in component.items() if r != min(members)}
+    assert set(clusters.fates().dropped.nonzero()[0].tolist()) == {
+        r for r, members in component.items() if r != min(members)
+    }
 
 
 def test_documents_of_one_band_in_common_share_its_hash_and_no_other() -> None:
@@ -117,13 +119,15 @@ def test_planted_pairs_among_a_thousand_news_articles_are_all_found_and_nothing_
         for line in (DATA / "minhash_articles_1000.truth").read_text().splitlines()
     }
     hashes = signed([article["text"] for article in articles], tmp_path / "t.parquet")
-    clusters = Clusters({n: shingles(a["text"], 5) for n, a in enumerate(articles)}, 0.7)
+    sets = [shingles(article["text"], 5) for article in articles]
+    clusters = Clusters(sets, np.arange(1000), 1000, 0.7)
     for band in hashes.T:
         order = np.argsort(band, kind="stable")
         for bucket in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
             clusters.add(bucket)
+    fates = clusters.fates()
     found = {
-        frozenset((articles[one]["id"], articles[other]["id"]))
-        for one, (other, _) in clusters.dropped().items()
+        frozenset((articles[one]["id"], articles[int(fates.leader[one])]["id"]))
+        for one in fates.dropped.nonzero()[0]
     }
     assert found == truth

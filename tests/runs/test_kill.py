@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -20,10 +21,14 @@ from ramify import (
     Cap,
     Classify,
     Complete,
+    Contamination,
+    Decontaminate,
+    DomainRecall,
     Ema,
     EmaAverage,
     Evaluate,
     Export,
+    Fetch,
     Forecast,
     Interpolate,
     Linear,
@@ -49,6 +54,7 @@ from .tiny import STEP, loaded, make, prints, told
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+CHOICES = ("decontaminate", "contamination", "domainrecall", "fetch")
 QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
 OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
@@ -63,6 +69,16 @@ def forked(*arguments: object) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def archive(home: Path) -> Path:
+    """Write a web archive of one page, a list of it and an index of it; return the index."""
+    data = gzip.compress(b"WARC/1.0\r\nContent-Length: 0\r\n\r\n\r\n\r\n", mtime=0)
+    (home / "a.warc.gz").write_bytes(data)
+    (home / "urls").write_text("https://a.org/\n")
+    told = {"url": "https://a.org/", "filename": "a.warc.gz", "offset": 0, "length": len(data)}
+    (home / "index.cdx").write_text(f"org,a)/ 20240101000000 {json.dumps(told)}\n")
+    return home / "index.cdx"
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +110,7 @@ def jobs(
         Complete(name="heard", model=Ref(name="best"), prompts=("the sum",), max_new_tokens=2),
     )
     steps = (*(trunk if step.name == "trunk" else step for step in tiny.steps), *more)
-    recipe = Recipe(name="tiny", steps=(*steps, *quality(llm_of_module.url)))
+    recipe = Recipe(name="tiny", steps=(*steps, *quality(llm_of_module.url), *choices(home)))
     make(recipe, lab, "best", "left", "scored")
     planned = plan(recipe, lab)
     found = {item.step.kind(): job_of(planned, lab, item, 1) for item in reversed(planned.items)}
@@ -106,6 +122,19 @@ def jobs(
         job = job_of(planned, lab, others[name], 1)
         found[name] = job.model_copy(update={"points": (count * STEP,)})
     return found
+
+
+def choices(home: Path) -> tuple[Step, ...]:
+    """Return a step of every kind that looks for items, domains or pages."""
+    items = home / "items.jsonl"
+    items.write_text(json.dumps({"id": "0", "task": "t", "text": "the sum of", "answer": "is"}))
+    looked: dict[str, Any] = {"corpus": Ref(name="clean"), "part": "sums", "items": (str(items),)}
+    return (
+        Decontaminate(name="decontaminated", **looked),
+        Contamination(name="contamination", **looked),
+        DomainRecall(name="domains", corpus=Ref(name="clean"), part="sums", score="part"),
+        Fetch(name="pages", index=(str(archive(home)),), urls=str(home / "urls"), base=str(home)),
+    )
 
 
 def quality(url: str) -> tuple[Step, ...]:
@@ -129,13 +158,13 @@ def quality(url: str) -> tuple[Step, ...]:
 
 
 def test_every_kind_of_step_is_killed(jobs: dict[str, Job]) -> None:
-    assert jobs.keys() - OTHERS == {*DATA, *QUALITY, *RUNS, *AFTER} == KINDS.keys()
+    assert jobs.keys() - OTHERS == {*DATA, *CHOICES, *QUALITY, *RUNS, *AFTER} == KINDS.keys()
 
 
 @pytest.mark.parametrize(
     "kinds",
-    [DATA, QUALITY, RUNS, OTHERS, AFTER],
-    ids=["data", "quality", "runs", "others", "after"],
+    [DATA, CHOICES, QUALITY, RUNS, OTHERS, AFTER],
+    ids=["data", "choices", "quality", "runs", "others", "after"],
 )
 def test_a_step_killed_between_any_two_file_operations_is_resumed_to_the_same_bits(
     jobs: dict[str, Job], tmp_path: Path, kinds: tuple[str, ...]

@@ -204,7 +204,25 @@ OTHER: dict[str, dict[str, Any]] = {
     "dedup": {
         "corpora": {"a": Ref(name="other")},
         "bands": 15, "rows": 9, "words": 4, "jaccard": 0.8, "held_out": 0.1,
-        "held_out_least": 9, "held_out_by": "document", "seed": 1,
+        "held_out_least": 9, "held_out_by": "document", "seed": 1, "within": "source", "largest": 99,
+        "against": (Ref(name="other"),), "keep_index": True,
+    },
+    "decontaminate": {
+        "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,
+        "near": 20,
+    },
+    "contamination": {
+        "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,
+        "near": 20,
+    },
+    "domainrecall": {
+        "corpus": Ref(name="other"), "part": "b", "score": "other", "least_score": 3.0,
+        "rule": "share", "least_pages": 5, "least_share": 0.2, "seeds": {"a": "urls"},
+        "seed_urls": 5,
+    },
+    "fetch": {
+        "index": ("others",), "domains": Ref(name="other"), "base": "other", "media": (),
+        "most_record_bytes": 1000,
     },
     "tokenizer": {
         "corpora": {"a": Corpus(ref=Ref(name="read"))},
@@ -262,6 +280,7 @@ OTHER: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
+    "fetch": {"tries": 9, "at_once": 2, "timeout_seconds": 9.0},
     "tokenize": {"shard_tokens": 4096, "dtype": "uint32", "encoder": "tokenizers"},
     "trunk": {
         "tokens": 20 * STEP, "asked_tokens": 20 * STEP + 1, "numerics": Numerics(threads=2),
@@ -294,6 +313,7 @@ def test_every_field_is_identity_or_conduct(kind: str) -> None:
     known = OTHER[kind].keys() | BESIDE.get(kind, {}).keys() | {"name"}
     derived = {
         "dedup": {"priority"},
+        "fetch": {"urls"},  # instead of domains
         "cosine": {"tokens"},
         "cooldown": {"rewarm", "stands_at"},  # with carry only, below
     }.get(kind, set())

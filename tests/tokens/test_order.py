@@ -142,3 +142,20 @@ def test_a_cursor_at_eleven_trillion_tokens_is_located_like_any_other() -> None:
     start = order.locate(11 * 10**12 // 2048 * 2048, 2048)
     assert 0 <= start < order.segments * order.segment
     assert start % 2048 == 0
+
+
+@given(
+    segments=st.integers(1, 300),
+    per_segment=st.integers(1, 8),
+    epoch=st.integers(0, 3),
+    key=st.integers(0, 2**64 - 1),
+    data=st.data(),
+)
+def test_the_cursor_of_a_sequence_is_where_the_order_comes_to_it(
+    segments: int, per_segment: int, epoch: int, key: int, data: st.DataObject
+) -> None:
+    order = Order(segments, per_segment * 4, group_segments(segments), key)
+    start = 4 * data.draw(st.integers(0, segments * per_segment - 1))
+    cursor = order.cursor(start, 4, epoch)
+    assert order.locate(cursor, 4) == start
+    assert cursor // (segments * order.segment) == epoch

@@ -59,6 +59,17 @@ def look_command(
         print(line)
 
 
+@app.command("trace")
+def trace_command(
+    document: Annotated[str, typer.Argument(metavar="DOC|URL", help="An id, its start, a URL")],
+    lab_dir: InLab = None,
+) -> None:
+    """Say which steps and runs saw a document, and at which tokens."""
+    from ramify.runs.trace import trace
+
+    print(*trace(found_lab(lab_dir), document), sep="\n")
+
+
 @app.command("report")
 def report_command(
     lab_dir: InLab = None,

@@ -2,15 +2,15 @@
 
 corpora ─► catalogue (ids, origins) ─► signatures ─► clusters ─► fates ─┬─► label/documents
                                                                         ├─► label/held_out
-                                                                        └─► dropped (why)
+                                                                        ├─► dropped (why)
+                                                                        └─► index (if kept)
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,69 +21,86 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ramify.curate.catalogue import INDEX, SIZE, Catalogue, Shard, batches, read_catalogue
 from ramify.curate.ledger import Ledger
-from ramify.curate.near import Clusters, buckets, shingles, signatures
+from ramify.curate.near import (
+    Clusters,
+    Fates,
+    Sets,
+    buckets,
+    shingle_sets,
+    signatures,
+    write_buckets,
+)
 from ramify.curate.read import COUNTS
 from ramify.curate.readers import identity
 from ramify.curate.steps import Dedup
-from ramify.curate.tables import columns_there, conformed, shards_of, with_further, writing
+from ramify.curate.tables import columns_there, conformed, with_further, writing
 from ramify.ground import files
-from ramify.ground.errors import BadInput, Corrupt
-from ramify.ground.seeds import derive
+from ramify.ground.errors import BadInput, Mismatch
 from ramify.ground.step import Input, Tell
 
 SIGNATURES = "signatures"
-LEADER = re.compile(r"of ([0-9a-f]{32})")  # in a reason
-BATCH_ROWS = 4096
-NOBODY = np.empty(0, np.int64)
+BUCKETS = "buckets.arrow"
+CLUSTERS = "clusters.json"
+INDEX_FACTS = "index.json"
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One parquet file of an input corpus, and where its documents stand in the catalogue."""
+class Decided:
+    """By rank: what leads it, whether it goes or is held out, and how many it stands for if kept."""
 
-    label: str
-    path: Path
-    name: str  # of every file made from it
-    first: int
-    documents: int
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """Every document of every corpus, in file order: its rank, its corpus, and its hold-out key."""
-
-    shards: list[Shard]
-    ids: pa.ChunkedArray
-    rank: I64  # 0 is the first that would be kept: by corpus, then by id
-    place: I64  # the inverse: the document of a rank
-    corpus: npt.NDArray[np.uint16]
-    key: U64  # hash of the origin (or of the document), keyed by the seed
+    fates: Fates
+    gone: npt.NDArray[np.bool_]
+    held: npt.NDArray[np.bool_]
+    stands_for: I64
 
 
 def run_dedup(step: Dedup, inputs: Mapping[str, Input], out: Path, tell: Tell) -> dict[str, Any]:
     """Make in `out` a folder a corpus, with documents and held_out, and beside them what was dropped.
 
     Goes on after the last shard that an earlier attempt finished. Raises BadInput for a corpus too
-    small to hold documents out, Corrupt for one whose ids are not 32 hex digits, each once.
+    small to hold documents out, Corrupt for one whose ids are not 32 hex digits, each once, Mismatch
+    for an index that was made of other hashes.
     """
+    _require_same_hashes(step, inputs)
     catalogue = read_catalogue(step, inputs)
     made_in = ["dropped/*.parquet", *(f"{label}/*/*.parquet" for label in step.priority)]
-    ledger = Ledger(out, _plan(catalogue, inputs), made_in)
+    ledger = Ledger(out, _plan(catalogue, inputs), [*made_in, f"{INDEX}/*/*.parquet"])
     if ledger.began_afresh:
         files.remove(out / SIGNATURES)
-    if len(ledger.shards) < len(catalogue.shards):
-        clusters = _clusters(step, catalogue, out, tell)
-        dropped = clusters.dropped()
-        held = hold_out(step, catalogue, dropped)
-        for number, shard in enumerate(catalogue.shards):
+        files.remove(out / CLUSTERS)
+    if len(ledger.shards) < len(catalogue.new):
+        fates = _fates(step, catalogue, out, tell)
+        gone = fates.dropped
+        decided = Decided(fates, gone, hold_out(step, catalogue, gone), _sizes(catalogue, fates))
+        for number, shard in enumerate(catalogue.new):
             if number >= len(ledger.shards):
-                _write_shard(shard, catalogue, dropped, held, out, ledger)
-            tell(number + 1, len(catalogue.shards), "shards")
-    return _finish(step, catalogue, ledger, out)
+                _write_shard(step, shard, catalogue, decided, out, ledger)
+            tell(number + 1, len(catalogue.new), "shards")
+    return _finish(step, ledger, out)
+
+
+def _hashes_of(step: Dedup) -> dict[str, int]:
+    return {"bands": step.bands, "rows": step.rows, "words": step.words, "seed": step.seed}
+
+
+def _require_same_hashes(step: Dedup, inputs: Mapping[str, Input]) -> None:
+    for number, ref in enumerate(step.against):
+        path = inputs[f"against.{number}"].path / INDEX_FACTS
+        if not path.is_file():
+            raise BadInput(
+                f"{ref.name} kept no index to go against", hint="give that step keep_index=True"
+            )
+        was = json.loads(path.read_bytes())
+        if was != _hashes_of(step):
+            raise Mismatch(
+                f"the index of {ref.name} is of {was}, {step.name} asks for {_hashes_of(step)}",
+                hint="give both the same bands, rows, words and seed",
+            )
 
 
 def _plan(catalogue: Catalogue, inputs: Mapping[str, Input]) -> dict[str, Any]:
@@ -92,151 +109,113 @@ def _plan(catalogue: Catalogue, inputs: Mapping[str, Input]) -> dict[str, Any]:
     return {"documents": len(catalogue.rank), "inputs": prints, "listing": identity(str(sizes))}
 
 
-def read_catalogue(step: Dedup, inputs: Mapping[str, Input]) -> Catalogue:
-    """Return the catalogue of all corpora in the order of their priority; texts are not read."""
-    shards: list[Shard] = []
-    ids: list[pa.ChunkedArray] = []
-    keys: list[U64] = []
-    seed = derive(step.seed, "held_out").to_bytes(8, "little")
-    for label in step.priority:
-        for path in shards_of(inputs[f"corpora.{label}"].path / "documents"):
-            table = pq.read_table(path, columns=["id", "origin"])
-            if not table.num_rows:
-                continue
-            first = sum(shard.documents for shard in shards)
-            shards.append(Shard(label, path, f"{label}-{path.name}", first, table.num_rows))
-            ids.append(table["id"])
-            keys.append(_keys(table["origin" if step.held_out_by == "origin" else "id"], seed))
-        if not any(shard.label == label for shard in shards):
-            raise BadInput(
-                f"corpus {label!r} holds no documents",
-                hint="name a corpus that a Read step has made",
-            )
-    labels = [step.priority.index(shard.label) for shard in shards]
-    corpus = np.repeat(np.array(labels, np.uint16), [shard.documents for shard in shards])
-    every = pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string())
-    place = _order(every, corpus)
-    rank = np.empty_like(place)
-    rank[place] = np.arange(len(place))
-    return Catalogue(shards, every, rank, place, corpus, np.concatenate(keys))
-
-
-def _keys(column: pa.ChunkedArray, seed: bytes) -> U64:
-    """Return the keyed hash of every value; equal values are hashed once."""
-    encoded = column.combine_chunks().dictionary_encode()
-    hashed = [
-        int.from_bytes(hashlib.blake2b(x.encode(), digest_size=8, key=seed).digest(), "little")
-        for x in encoded.dictionary.to_pylist()
-    ]
-    which: I64 = encoded.indices.to_numpy(zero_copy_only=False)
-    return np.array(hashed, np.uint64)[which]
-
-
-def _order(ids: pa.ChunkedArray, corpus: npt.NDArray[np.uint16]) -> I64:
-    """Return the documents by corpus, then id: who is kept first."""
-    halves = _numbers(ids)
-    order = np.lexsort((halves[:, 1], halves[:, 0], corpus))
-    same = (np.diff(halves[order], axis=0) == 0).all(axis=1) & (np.diff(corpus[order]) == 0)
-    if same.any():
-        twice = ids[int(order[int(np.argmax(same))])].as_py()
-        raise Corrupt(
-            f"two documents of a corpus have the id {twice}", hint="read the corpus again"
-        )
-    return order.astype(np.int64)
-
-
-def _numbers(ids: pa.ChunkedArray) -> U64:
-    """Return ids of 32 hex digits as two big-endian 64-bit numbers each."""
-    if not pc.all(pc.match_substring_regex(ids, "^[0-9a-f]{32}$"), skip_nulls=False).as_py():
-        raise Corrupt("the ids of a corpus are not 32 hex digits", hint="read the corpus again")
-    raw = bytes.fromhex("".join(ids.to_pylist()))
-    return np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64)
-
-
-def _clusters(step: Dedup, catalogue: Catalogue, out: Path, tell: Tell) -> Clusters:
-    """Return the verified clusters; signatures are kept on disk until the step is done."""
+def _fates(step: Dedup, catalogue: Catalogue, out: Path, tell: Tell) -> Fates:
+    """Return what becomes of every document; signatures are kept on disk until the step is done."""
     folder = out / SIGNATURES
     folder.mkdir(exist_ok=True)
     paths = []
     for number, shard in enumerate(catalogue.shards):
-        path = folder / shard.name
+        path = folder / f"{number:05}.parquet"
         if not path.exists():
             _write_signatures(step, catalogue, shard, path)
         paths.append(path)
         tell(number + 1, len(catalogue.shards), "shards", "signatures")
-    lists = [chunk for band in range(step.bands) for chunk in buckets(paths, band).chunks]
-    wanted = np.unique(np.concatenate([NOBODY, *(chunk.flatten().to_numpy() for chunk in lists)]))
-    clusters = Clusters(_sets(step, catalogue, wanted), step.jaccard)
-    for chunk in lists:
-        ranks, ends = chunk.flatten().to_numpy(), np.cumsum(chunk.value_lengths().to_numpy())
+    write_buckets(paths, step.bands, folder / BUCKETS, tell)
+    wanted = np.zeros(len(catalogue.rank), np.bool_)
+    for ranks, _ in buckets(folder / BUCKETS):
+        wanted[ranks] = True
+    sets = _sets(step, catalogue, wanted, folder / "ngrams")
+    clusters = Clusters(sets, sets.ranks, len(wanted), step.jaccard)
+    for ranks, ends in buckets(folder / BUCKETS):
         for bucket in np.split(ranks, ends[:-1]):
             clusters.add(bucket)
-    return clusters
+    fates = clusters.fates(step.largest)
+    _write_clusters(catalogue, fates, out)
+    return fates
 
 
 def _write_signatures(step: Dedup, catalogue: Catalogue, shard: Shard, path: Path) -> None:
+    """Write rank and band hashes of a shard's documents, signed anew or from an earlier index."""
     ids = catalogue.ids.slice(shard.first, shard.documents).combine_chunks()
-    ranks = catalogue.rank[shard.first : shard.first + shard.documents]
+    ranks = catalogue.rank[shard.stretch]
+    scope = None if catalogue.scope is None else catalogue.scope[shard.stretch]
     names = [f"band_{band:03}" for band in range(step.bands)]
     schema = pa.schema([("rank", pa.int64()), *((name, pa.uint64()) for name in names)])
+    signed = (
+        signatures(shard.path, step.bands, step.rows, step.words, step.seed)
+        if shard.index is None
+        else _indexed(shard.index, names)
+    )
     found = 0
     with writing({path: schema}) as (table,):
-        for some, hashes in signatures(shard.path, step.bands, step.rows, step.words, step.seed):
-            where = pc.index_in(some.cast(pa.string()), value_set=ids).to_numpy(
-                zero_copy_only=False
-            )
-            columns = [ranks[where], *(hashes[:, band] for band in range(step.bands))]
+        for some, hashes in signed:
+            at = pc.index_in(some.cast(pa.string()), value_set=ids)
+            here = pc.is_valid(at).to_numpy(zero_copy_only=False)  # an index is of two files
+            where = at.drop_null().to_numpy(zero_copy_only=False)
+            own = hashes[here] if scope is None else hashes[here] ^ scope[where][:, None]
+            columns = [ranks[where], *(own[:, band] for band in range(step.bands))]
             table.write(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
             found += len(where)
-    assert found == shard.documents, "Daft returned another number of documents than the file holds"
+    assert found == shard.documents, "other documents were signed than the file holds"
 
 
-def _sets(step: Dedup, catalogue: Catalogue, wanted: I64) -> dict[int, U64]:
+def _indexed(path: Path, names: list[str]) -> Any:
+    """Yield (ids, band hashes) that an earlier deduplication kept."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield batch["id"], np.stack([batch[name].to_numpy() for name in names], axis=1)
+
+
+def _sets(step: Dedup, catalogue: Catalogue, wanted: npt.NDArray[np.bool_], path: Path) -> Sets:
     """Return the n-grams of the documents that share a bucket, by rank."""
-    chosen = np.zeros(len(catalogue.rank), np.bool_)
-    chosen[wanted] = True
-    found = {}
+    sets = Sets(path, len(catalogue.rank))
     for shard in catalogue.shards:
-        for rows, ranks in _batches(shard, catalogue, ["text"]):
-            mask = chosen[ranks]
-            for rank, text in zip(ranks[mask], rows.filter(pa.array(mask))["text"], strict=True):
-                found[int(rank)] = shingles(text.as_py(), step.words)
-    return found
+        if not wanted[catalogue.rank[shard.stretch]].any():
+            continue
+        for rows, ranks in batches(shard, catalogue, ["text"]):
+            mask = wanted[ranks]
+            texts = rows.filter(pa.array(mask))["text"].combine_chunks()
+            grams = shingle_sets(texts, step.words)
+            for rank, own in zip(ranks[mask].tolist(), grams, strict=True):
+                sets.add(rank, own)
+    return sets.close()
 
 
-def _batches(
-    shard: Shard, catalogue: Catalogue, columns: list[str]
-) -> Iterator[tuple[pa.Table, I64]]:
-    """Yield a shard's rows and their ranks, some at a time."""
-    first = shard.first
-    for batch in pq.ParquetFile(shard.path).iter_batches(BATCH_ROWS, columns=columns):
-        yield pa.Table.from_batches([batch]), catalogue.rank[first : first + batch.num_rows]
-        first += batch.num_rows
+def _write_clusters(catalogue: Catalogue, fates: Fates, out: Path) -> None:
+    """Write how many clusters there were, which were the largest, and how many were broken up."""
+    largest = [{"id": catalogue.id_of(lead), "documents": size} for lead, size in fates.largest]
+    told = {
+        "clusters": fates.clusters,
+        "largest_cluster": largest[0]["documents"] if largest else 1,
+        "largest": largest,
+        "broken": fates.broken,
+    }
+    files.write_json(out / CLUSTERS, told)
 
 
 def hold_out(
-    step: Dedup, catalogue: Catalogue, dropped: Mapping[int, tuple[int, float]]
+    step: Dedup, catalogue: Catalogue, dropped: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     """Return, by rank, who is held out of training: the origins of the lowest keys in each corpus.
 
     An origin held out of one corpus is held out of all. Raises BadInput where a corpus is too small.
     """
-    stays = np.ones(len(catalogue.rank), np.bool_)
-    stays[list(dropped)] = False
-    left = np.bincount(catalogue.corpus[catalogue.place][stays], minlength=len(step.priority))
+    keys, corpus = catalogue.key[catalogue.place], catalogue.corpus[catalogue.place]
+    stays = ~dropped & (corpus < len(step.priority))
+    left = np.bincount(corpus[stays], minlength=len(step.priority))
     if not left.all():
         raise BadInput(
             f"nothing is left of corpus {step.priority[int(np.argmin(left))]!r}:"
             " all of it is near another corpus before it",
             hint="take it out, or put it first",
         )
-    keys, corpus = catalogue.key[catalogue.place], catalogue.corpus[catalogue.place]
     if not step.held_out:
         return np.zeros_like(stays)
     chosen = [
         _lowest(step, label, keys[stays & (corpus == number)])
         for number, label in enumerate(step.priority)
     ]
+    chosen += [catalogue.key[shard.stretch] for shard in catalogue.shards if shard.was_held_out]
     held = stays & np.isin(keys, np.concatenate(chosen))
     for number, label in enumerate(step.priority):
         here = corpus == number
@@ -263,34 +242,38 @@ def _require_half(step: Dedup, label: str, held: int, stays: int) -> None:
 
 
 def _write_shard(
+    step: Dedup,
     shard: Shard,
     catalogue: Catalogue,
-    dropped: Mapping[int, tuple[int, float]],
-    held: npt.NDArray[np.bool_],
+    decided: Decided,
     out: Path,
     ledger: Ledger,
 ) -> None:
     """Send every document of a shard to the one of three tables where it belongs."""
-    document = with_further(shard.path)
-    dropped_of = document.append(pa.field("reason", pa.string())).append(
+    given = with_further(shard.path)
+    kept_of = _without(given, SIZE).append(pa.field(SIZE, pa.int64()))
+    dropped_of = given.append(pa.field("reason", pa.string())).append(
         pa.field("corpus", pa.string())
     )
     paths = {
-        out / shard.label / "documents" / shard.path.name: document,
-        out / shard.label / "held_out" / shard.path.name: document,
+        out / shard.label / "documents" / shard.path.name: kept_of,
+        out / shard.label / "held_out" / shard.path.name: kept_of,
         out / "dropped" / shard.name: dropped_of,
     }
     size: Counter[str] = Counter()
-    gone = np.zeros(len(catalogue.rank), np.bool_)
-    gone[list(dropped)] = True
+    gone, held = decided.gone, decided.held
     with writing(paths) as tables:
-        for found, ranks in _batches(shard, catalogue, columns_there(shard.path)):
-            rows = conformed(found, document)
-            reasons = [_reason(catalogue, dropped[int(rank)]) for rank in ranks[gone[ranks]]]
-            fates = (~gone[ranks] & ~held[ranks], held[ranks], gone[ranks])
-            kept, aside, lost = (rows.filter(pa.array(fate)) for fate in fates)
+        for found, ranks in batches(shard, catalogue, columns_there(shard.path)):
+            rows = conformed(found, given)
+            reasons = [_reason(catalogue, decided.fates, int(rank)) for rank in ranks[gone[ranks]]]
+            lost = rows.filter(pa.array(gone[ranks]))
             lost = lost.append_column("reason", pa.array(reasons, pa.string()))
             lost = lost.append_column("corpus", pa.array([shard.label] * len(reasons), pa.string()))
+            rows = conformed(rows, _without(given, SIZE)).append_column(
+                SIZE, pa.array(decided.stands_for[ranks])
+            )
+            fates_of = (~gone[ranks] & ~held[ranks], held[ranks])
+            kept, aside = (rows.filter(pa.array(fate)) for fate in fates_of)
             for table, some, fate in zip(
                 tables, (kept, aside, lost), ("kept", "held_out", "dropped"), strict=True
             ):
@@ -298,16 +281,52 @@ def _write_shard(
                 size[fate] += pc.sum(pc.binary_length(some["text"])).as_py() or 0
     counts = dict(zip(("kept", "held_out", "dropped"), (t.rows for t in tables), strict=True))
     assert sum(counts.values()) == shard.documents, "a document was lost or doubled"
-    ledger.add({"corpus": shard.label, "counts": counts, "bytes": dict(size)}, paths)
+    made = [*paths, *([_write_index(step, shard, catalogue, gone, out)] if step.keep_index else [])]
+    ledger.add({"corpus": shard.label, "counts": counts, "bytes": dict(size)}, made)
 
 
-def _reason(catalogue: Catalogue, why: tuple[int, float]) -> str:
-    leader, similarity = why
-    id_ = catalogue.ids[int(catalogue.place[leader])].as_py()
-    return f"near_duplicate: of {id_} (jaccard {similarity:.2f})"
+def _without(schema: pa.Schema, name: str) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name != name])
 
 
-def _finish(step: Dedup, catalogue: Catalogue, ledger: Ledger, out: Path) -> dict[str, Any]:
+def _sizes(catalogue: Catalogue, fates: Fates) -> I64:
+    """Return, by rank, how many documents each that is kept stands for, itself among them."""
+    if catalogue.weight is None:
+        return np.bincount(fates.leader, minlength=len(fates.leader))
+    own = catalogue.weight[catalogue.place]
+    return np.bincount(fates.leader, own, len(fates.leader)).astype(np.int64)
+
+
+def _reason(catalogue: Catalogue, fates: Fates, rank: int) -> str:
+    leader = catalogue.id_of(int(fates.leader[rank]))
+    return f"near_duplicate: of {leader} (jaccard {fates.similarity[rank]:.2f})"
+
+
+def _write_index(
+    step: Dedup, shard: Shard, catalogue: Catalogue, gone: npt.NDArray[np.bool_], out: Path
+) -> Path:
+    """Write id and band hashes of a shard's kept documents, for a later deduplication against them."""
+    path = out / INDEX / shard.label / shard.path.name
+    names = [f"band_{band:03}" for band in range(step.bands)]
+    schema = pa.schema([("id", pa.string()), *((name, pa.uint64()) for name in names)])
+    number = catalogue.shards.index(shard)
+    with (
+        writing({path: schema}) as (table,),
+        pq.ParquetFile(out / SIGNATURES / f"{number:05}.parquet") as file,
+    ):
+        for batch in file.iter_batches():
+            ranks = batch["rank"].to_numpy()
+            stays = ~gone[ranks]
+            places = catalogue.place[ranks[stays]]
+            hashes = [batch[name].to_numpy()[stays] for name in names]
+            if catalogue.scope is not None:
+                hashes = [each ^ catalogue.scope[places] for each in hashes]
+            ids = catalogue.ids.take(pa.array(places)).combine_chunks()
+            table.write(pa.table([ids, *map(pa.array, hashes)], schema=schema))
+    return path
+
+
+def _finish(step: Dedup, ledger: Ledger, out: Path) -> dict[str, Any]:
     corpora: dict[str, Any] = {}
     for label in step.priority:
         shards = [shard for shard in ledger.shards if shard["corpus"] == label]
@@ -317,16 +336,9 @@ def _finish(step: Dedup, catalogue: Catalogue, ledger: Ledger, out: Path) -> dic
             count.update(shard["counts"])
             size.update(shard["bytes"])
         corpora[label] = {"seen": count.total(), **count, "bytes": dict(size)}
-    facts = {"corpora": corpora, **_sizes_of_clusters(out)}
+    facts = {"corpora": corpora, **json.loads((out / CLUSTERS).read_bytes())}
     files.write_json(out / COUNTS, facts)
+    if step.keep_index:
+        files.write_json(out / INDEX_FACTS, _hashes_of(step))
     files.remove(out / SIGNATURES)
     return facts
-
-
-def _sizes_of_clusters(out: Path) -> dict[str, int]:
-    """Return how many clusters there were, and how many documents the largest had."""
-    led: Counter[str] = Counter()
-    for path in shards_of(out / "dropped"):
-        reasons = pq.read_table(path, columns=["reason"])["reason"].to_pylist()
-        led.update(leader for reason in reasons for leader in LEADER.findall(reason))
-    return {"clusters": len(led), "largest_cluster": 1 + max(led.values(), default=0)}

@@ -4,25 +4,32 @@
          ─► exact n-grams of those alone ─► Jaccard ─► clusters, of which one document stays
 
 No text takes part in a shuffle: buckets are made of (hash, rank) only, a rank being a document's
-place in the order of who is kept.
+place in the order of who is kept. One band is in memory at a time, and n-grams are on the disk.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ramify.curate.engine import daft, read_parquet
+from ramify.curate.words import ODD, word_hashes
+from ramify.ground.step import Tell
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 MOST_COMPARED = 32  # documents of a bucket, its first, with which each of the others is compared
-ODD = np.uint64(0x9E3779B97F4A7C15)
+MOST_REFUSED = 4 << 20  # pairs remembered as compared in vain; forgetting them costs time alone
+MOST_STARS = 64  # that a cluster too large is broken into
+WAITING_BYTES = 64 << 20  # of n-grams, between writes
 
 
 def signatures(
@@ -51,12 +58,29 @@ def band_hashes(hashes: npt.NDArray[np.uint32]) -> U64:
     return folded
 
 
-def buckets(paths: list[Path], band: int) -> pa.ChunkedArray:
-    """Return lists of ranks: the documents that share their hash in a band, two or more, by Daft."""
-    name = f"band_{band:03}"
-    grouped = read_parquet(*paths).groupby(name).agg(daft.col("rank").list_agg().alias("ranks"))
-    found = grouped.where("list_count(ranks) > 1").select("ranks").to_arrow()
-    return found["ranks"].cast(pa.large_list(pa.int64()))
+RANKS = pa.schema([("ranks", pa.large_list(pa.int64()))])
+
+
+def write_buckets(paths: list[Path], bands: int, path: Path, tell: Tell) -> None:
+    """Write lists of ranks: the documents that share their hash in a band, two or more, by Daft."""
+    with pa.ipc.new_file(path, RANKS) as file:
+        for band in range(bands):
+            name = f"band_{band:03}"
+            grouped = (
+                read_parquet(*paths).groupby(name).agg(daft.col("rank").list_agg().alias("ranks"))
+            )
+            found = grouped.where("list_count(ranks) > 1").select("ranks").to_arrow()
+            file.write_table(found.cast(RANKS))
+            tell(band + 1, bands, "bands", "buckets")
+
+
+def buckets(path: Path) -> Iterator[tuple[I64, I64]]:
+    """Yield (ranks of many buckets end to end, where each ends) from what `write_buckets` wrote."""
+    with pa.memory_map(str(path)) as mapped:
+        for chunk in pa.ipc.open_file(mapped).read_all()["ranks"].chunks:
+            if len(chunk):
+                sizes = pc.list_value_length(chunk).to_numpy(zero_copy_only=False)
+                yield chunk.flatten().to_numpy(), np.cumsum(sizes).astype(np.int64)
 
 
 def shingles(text: str, words: int) -> U64:
@@ -64,12 +88,28 @@ def shingles(text: str, words: int) -> U64:
 
     A text of fewer words is one n-gram of all of them, as it is for Daft's `minhash`.
     """
-    hashed = [zlib.crc32(word.encode()) for word in text.lower().split()]
-    length = max(1, min(words, len(hashed)))
-    grams = np.zeros(max(1, len(hashed) - length + 1), np.uint64)
-    array = np.array(hashed or [0], np.uint64)
+    return next(shingle_sets(pa.array([text]), words))
+
+
+def shingle_sets(texts: pa.Array, words: int) -> Iterator[U64]:
+    """Yield `shingles` of each of many texts."""
+    split = pc.utf8_split_whitespace(pc.utf8_lower(texts.cast(pa.large_string())))
+    encoded = split.flatten().dictionary_encode()
+    hashed = word_hashes(encoded.dictionary)[encoded.indices.to_numpy(zero_copy_only=False)]
+    empty = word_hashes(pa.array([""], pa.large_string()))
+    filled = pc.not_equal(split.flatten(), "").to_numpy(zero_copy_only=False)
+    sizes = pc.list_value_length(split).to_numpy(zero_copy_only=False)
+    ends = np.cumsum(sizes)
+    for first, last in zip(ends - sizes, ends, strict=True):
+        own = hashed[first:last][filled[first:last]]
+        yield _set(own if own.size else empty, words)
+
+
+def _set(hashed: U64, words: int) -> U64:
+    length = min(words, len(hashed))
+    grams = np.zeros(len(hashed) - length + 1, np.uint64)
     for place in range(length):
-        grams = (grams ^ array[place : place + len(grams)]) * ODD
+        grams = (grams ^ hashed[place : place + len(grams)]) * ODD
         grams ^= grams >> np.uint64(31)
     return np.unique(grams)
 
@@ -80,6 +120,73 @@ def jaccard(left: U64, right: U64) -> float:
     return both / (left.size + right.size - both)
 
 
+class Grams(Protocol):
+    """Documents' n-grams by rank."""
+
+    def __getitem__(self, rank: int, /) -> U64: ...
+
+
+class Sets:
+    """The n-grams of some documents, by rank, written to a file and read through a memory map."""
+
+    def __init__(self, path: Path, documents: int) -> None:
+        self._path = path
+        self._places: I64 = np.full(documents, -1, np.int64)  # of the document's n-grams, in order
+        self._ends = array("q", [0])
+        self._waiting: list[U64] = []
+        self._waiting_bytes = 0
+        self._data: U64 = np.empty(0, np.uint64)
+        path.write_bytes(b"")
+
+    def add(self, rank: int, grams: U64) -> None:
+        """Add one document's."""
+        self._places[rank] = len(self._ends) - 1
+        self._ends.append(self._ends[-1] + len(grams))
+        self._waiting.append(grams)
+        self._waiting_bytes += grams.nbytes
+        if self._waiting_bytes > WAITING_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._path.open("ab") as file:
+            for grams in self._waiting:
+                file.write(grams.tobytes())
+        self._waiting, self._waiting_bytes = [], 0
+
+    def close(self) -> Sets:
+        """Write what waits, and be read from now on."""
+        self._flush()
+        if self._ends[-1]:
+            self._data = np.asarray(np.memmap(self._path, np.uint64, "r"))
+        return self
+
+    def __getitem__(self, rank: int) -> U64:
+        place = int(self._places[rank])
+        return self._data[self._ends[place] : self._ends[place + 1]]
+
+    @property
+    def ranks(self) -> I64:
+        """Whose n-grams these are, in order."""
+        return np.flatnonzero(self._places >= 0)
+
+
+@dataclass(frozen=True)
+class Fates:
+    """By rank: the document that leads it, itself if it is kept, and how alike the two are."""
+
+    leader: I64
+    similarity: npt.NDArray[np.float32]
+    clusters: int
+    largest: list[tuple[int, int]]  # (leader, documents) of the ten largest, before any was broken
+    broken: int
+
+    @property
+    def dropped(self) -> npt.NDArray[np.bool_]:
+        """Who is led by another."""
+        led: npt.NDArray[np.bool_] = self.leader != np.arange(len(self.leader))
+        return led
+
+
 class Clusters:
     """Documents joined where a candidate pair was verified; the lowest rank of each cluster leads it.
 
@@ -87,11 +194,13 @@ class Clusters:
     already need not be compared, so a bucket of n copies costs n comparisons.
     """
 
-    def __init__(self, sets: Mapping[int, U64], threshold: float) -> None:
+    def __init__(self, sets: Grams, ranks: I64, documents: int, threshold: float) -> None:
+        """Begin with every one of `documents` alone; only those of `ranks` have sets and may meet."""
         self._sets = sets
+        self._ranks = ranks
         self._threshold = threshold
-        self._parent = {rank: rank for rank in sets}
-        self._refused: set[tuple[int, int]] = set()
+        self._parent = array("q", range(documents))
+        self._refused: set[int] = set()
 
     def leader(self, rank: int) -> int:
         """Return the lowest rank of the cluster that `rank` is in."""
@@ -121,19 +230,55 @@ class Clusters:
     def _meet(self, left: int, right: int) -> bool:
         """Compare two documents unless that is settled; return whether they were joined by it."""
         one, two = self.leader(left), self.leader(right)
-        if one == two or (left, right) in self._refused:
+        pair = left * len(self._parent) + right
+        if one == two or pair in self._refused:
             return False
         if jaccard(self._sets[left], self._sets[right]) < self._threshold:
-            self._refused.add((left, right))
+            if len(self._refused) >= MOST_REFUSED:
+                self._refused.clear()
+            self._refused.add(pair)
             return False
         self._parent[max(one, two)] = min(one, two)
         return True
 
-    def dropped(self) -> dict[int, tuple[int, float]]:
-        """Return, for every document that leads no cluster, its leader and their Jaccard similarity."""
-        found = {}
-        for rank in sorted(self._parent):
-            leader = self.leader(rank)
-            if leader != rank:
-                found[rank] = leader, jaccard(self._sets[leader], self._sets[rank])
-        return found
+    def fates(self, largest: int | None = None) -> Fates:
+        """Return what becomes of every document; a cluster of more than `largest` is broken up.
+
+        Breaking up: its lowest rank leads those that are alike to it themselves, the lowest of the
+        rest leads likewise, and so on 64 times; what is left then is kept.
+        """
+        count = len(self._parent)
+        ranks = self._ranks
+        leaders = np.array([self.leader(rank) for rank in ranks.tolist()], np.int64)
+        order = np.argsort(leaders, kind="stable")
+        starts = np.flatnonzero(np.diff(leaders[order], prepend=-1))
+        members = [x for x in np.split(ranks[order], starts[1:]) if len(x) > 1]
+        leader, similarity = np.arange(count), np.ones(count, np.float32)
+        broken = 0
+        for cluster in members:
+            if largest is not None and len(cluster) > largest:
+                self._break(cluster, leader, similarity)
+                broken += 1
+            else:
+                leader[cluster] = cluster[0]
+                similarity[cluster[1:]] = self._alike(int(cluster[0]), cluster[1:])
+        most = sorted(members, key=lambda x: (-len(x), int(x[0])))[:10]
+        told = [(int(x[0]), len(x)) for x in most]
+        return Fates(leader, similarity, len(members), told, broken)
+
+    def _alike(self, rank: int, others: I64) -> npt.NDArray[np.float32]:
+        own = self._sets[rank]
+        found = (jaccard(own, self._sets[other]) for other in others.tolist())
+        return np.fromiter(found, np.float32, len(others))
+
+    def _break(self, cluster: I64, leader: I64, similarity: npt.NDArray[np.float32]) -> None:
+        left = cluster
+        for _ in range(MOST_STARS):
+            if len(left) < 2:
+                return
+            head, others = int(left[0]), left[1:]
+            alike = self._alike(head, others)
+            near = alike >= np.float32(self._threshold)
+            leader[others[near]] = head
+            similarity[others[near]] = alike[near]
+            left = others[~near]

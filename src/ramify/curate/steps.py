@@ -28,6 +28,7 @@ from ramify.ground.units import parse_count
 Bytes = Annotated[int, BeforeValidator(parse_count)]
 """A number of bytes; fields of this type also take `12M` (powers of 1000)."""
 
+TAKEN = ("dropped", "index", "signatures")  # folders beside those of the corpora
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
 
 
@@ -126,8 +127,13 @@ class Dedup(Step):
 
     Of documents whose sets of word n-grams have a Jaccard similarity of at least `jaccard`, joined
     transitively, one is kept: of the first corpus in `priority`, then the lowest id. Candidates come
-    from MinHash with `bands` x `rows` hashes. Then the share `held_out` of the origin files, chosen
-    by a keyed hash, goes to evaluation: at least `held_out_least` documents of each corpus.
+    from MinHash with `bands` x `rows` hashes: 14 x 8, or 1 x 10 as FineMath has it (SmolLM2 paper,
+    section 3.3.2). With `within`, documents are near-duplicates only where they share a column's
+    value (`source`), or their corpus ("corpus"). Those of the steps `against`, which kept an index,
+    go first and are not written again. A document kept has `cluster_size`, the documents it stands for.
+
+    Then the share `held_out` of the origin files, chosen by a keyed hash, goes to evaluation: at
+    least `held_out_least` documents of each corpus.
     """
 
     corpora: dict[str, Ref]
@@ -136,6 +142,10 @@ class Dedup(Step):
     rows: int = Field(default=8, ge=2, le=64)  # one row a band joins almost anything
     words: int = Field(default=5, ge=1, le=50)
     jaccard: float = Field(default=0.7, gt=0, le=1)
+    within: str | None = None  # None: documents are compared across everything
+    largest: int | None = Field(default=None, ge=2)  # a larger cluster is not taken for one
+    against: tuple[Ref, ...] = ()
+    keep_index: bool = False  # so that a later step can go `against` this one
     held_out: float = Field(default=0.02, ge=0, lt=0.5)
     held_out_least: int = Field(default=8, ge=1)
     held_out_by: Literal["origin", "document"] = "origin"
@@ -144,11 +154,11 @@ class Dedup(Step):
     @field_validator("corpora")
     @classmethod
     def _labels_can_be_folders(cls, corpora: dict[str, Ref]) -> dict[str, Ref]:
-        wrong = [x for x in corpora if not LABEL.fullmatch(x) or x in ("dropped", "signatures")]
+        wrong = [x for x in corpora if not LABEL.fullmatch(x) or x in TAKEN]
         if wrong or not corpora:
             raise BadInput(
                 f"{wrong[0]!r} cannot name a corpus" if wrong else "no corpora to deduplicate",
-                hint="use letters, digits, '_' and '-' (dropped and signatures are taken)",
+                hint=f"use letters, digits, '_' and '-' ({', '.join(TAKEN)} are taken)",
             )
         return corpora
 

@@ -1,11 +1,17 @@
-"""What labels, scores and classifiers came to, in a few words each."""
+"""What labels, scores, classifiers and choices of documents came to, in a few words each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from ramify.ground.units import show_bytes
+
 LABEL_KINDS = ("annotate", "sheet", "audit", "classify", "score", "select")
+CHOICE_KINDS = ("decontaminate", "contamination", "domainrecall", "fetch")
+DATA_KINDS = (
+    "read", "dedup", *LABEL_KINDS, *CHOICE_KINDS, "tokenizer", "broughttokenizer", "tokenize",
+)  # fmt: skip
 
 
 def told_of_quality(kind: str, facts: Mapping[str, Any]) -> str:
@@ -26,6 +32,22 @@ def told_of_quality(kind: str, facts: Mapping[str, Any]) -> str:
             return f"{facts['seen']:,} documents scored"
         case _:
             return f"{facts['kept']:,} of {facts['seen']:,} documents kept"
+
+
+def told_of_choice(kind: str, facts: Mapping[str, Any]) -> str:
+    """Return in a few words what a step found that looks for items, domains or pages."""
+    match kind:
+        case "domainrecall":
+            return f"{facts['recalled']:,} of {facts['domains']:,} domains recalled"
+        case "fetch":
+            lost = sum(facts["failed"].values())
+            return (
+                f"{facts['fetched']:,} pages fetched · {show_bytes(facts['bytes'])} · {lost:,} not"
+            )
+        case _:
+            found = sum(task["found"] for task in facts["tasks"].values())
+            held = f"{facts['contaminated']:,} of {facts['seen']:,} documents hold"
+            return f"{held} {found:,} of {facts['items']:,} evaluation items"
 
 
 def _agreement(name: str, one: Mapping[str, Any]) -> str:

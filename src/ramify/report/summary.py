@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ramify.ground.artifact import ASKED, Record, partial
 from ramify.report.forecasts import Forecasted, forecasts
-from ramify.report.quality import LABEL_KINDS
+from ramify.report.quality import DATA_KINDS
 from ramify.report.tree import RunFolder, others_of, runs_of
 from ramify.runs.lab import Lab, Place, read_json
 from ramify.scaling.flops import forward_flops, six_nd
@@ -208,8 +208,7 @@ def summary(lab: Lab) -> Summary:
 
 
 def _rank(row: Row) -> int:
-    data = ("read", "dedup", *LABEL_KINDS, "tokenizer", "broughttokenizer", "tokenize")
-    order = (*data, "run", *AVERAGES, "evaluate", "forecast")
+    order = (*DATA_KINDS, "run", *AVERAGES, "evaluate", "forecast")
     kind = "run" if row.is_run else row.kind
     return order.index(kind) if kind in order else len(order)
 

@@ -14,7 +14,13 @@ from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
 from ramify.report.forecasts import Forecasted, in_words, track
-from ramify.report.quality import LABEL_KINDS, told_of_quality
+from ramify.report.quality import (
+    CHOICE_KINDS,
+    DATA_KINDS,
+    LABEL_KINDS,
+    told_of_choice,
+    told_of_quality,
+)
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
 from ramify.runs.engine import side_by_side, visible_gpus
 from ramify.runs.order import makespan
@@ -29,7 +35,6 @@ DECAY_STYLES = {
     "constant": "yellow",
     "": "",
 }
-DATA_KINDS = ("read", "dedup", *LABEL_KINDS, "tokenizer", "broughttokenizer", "tokenize")
 BESIDE = (*AVERAGES, "evaluate", "forecast")  # in the tree itself, or in a table of their own
 AVERAGE_WORDS = {
     "average": "average",
@@ -263,6 +268,8 @@ def told_of(row: Row) -> str:
             return f"{dropped:,} of {seen:,} near-duplicates dropped · {held:,} held out"
         case kind if kind in LABEL_KINDS:
             return told_of_quality(kind, facts)
+        case kind if kind in CHOICE_KINDS:
+            return told_of_choice(kind, facts)
         case "tokenizer" | "broughttokenizer":
             return f"vocabulary of {facts['vocab']:,}"
         case "tokenize":

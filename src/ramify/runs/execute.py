@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
@@ -31,6 +32,10 @@ MAKERS: dict[type[Step], str] = {
     Classify: "ramify.curate.classify:run_classify",
     Score: "ramify.curate.score:run_score",
     Select: "ramify.curate.select:run_select",
+    Decontaminate: "ramify.curate.decontaminate:run_decontaminate",
+    Contamination: "ramify.curate.decontaminate:run_contamination",
+    DomainRecall: "ramify.curate.domains:run_recall",
+    Fetch: "ramify.curate.fetch:run_fetch",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -28,6 +29,10 @@ KINDS: dict[str, type[Step]] = {
         Classify,
         Score,
         Select,
+        Decontaminate,
+        Contamination,
+        DomainRecall,
+        Fetch,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,

@@ -18,6 +18,8 @@ Words = npt.NDArray[np.uint64]
 GROUP_SEGMENTS = 64  # 8-64 M tokens with segments of 2^17-2^20: shuffled across 64 places
 GROUPS_PER_EPOCH = 16  # for small sources: a change of context skips less than 1/16 of an epoch
 
+LOOKED_THROUGH = 1 << 20  # places of a permutation at a time
+
 ROUNDS = 6
 _ROUND_KEYS = tuple(
     np.uint64(odd)
@@ -112,6 +114,16 @@ def locate(
     return starts_N
 
 
+def _source_of(target: int, size: int, key: Words) -> int:
+    """Return what the permutation of [0, size) under `key` sends to `target`."""
+    for first in range(0, size, LOOKED_THROUGH):
+        sent = permute(np.arange(first, min(first + LOOKED_THROUGH, size)), size, key)
+        found = np.flatnonzero(sent == target)
+        if found.size:
+            return first + int(found[0])
+    raise AssertionError("a permutation sends something to every place")
+
+
 @dataclass(frozen=True)
 class Order:
     """The order of one source: its usable segments, tokens per segment, segments per group, key."""
@@ -129,6 +141,22 @@ class Order:
         segments, segment, group = np.array([[self.segments], [self.segment], [self.group]])
         where = locate(np.array([cursor]), seq_len, segments, segment, group, words(self.key))
         return int(where[0])
+
+    def cursor(self, start: int, seq_len: int, epoch: int) -> int:
+        """Return the cursor before the sequence that begins at token `start`, in one epoch.
+
+        The inverse of `locate`, by looking through the permutations: an epoch's segments, then the
+        sequences of a group. `start` is a multiple of `seq_len` within the usable segments.
+        """
+        epoch_key = blend(words(self.key), words(epoch))
+        segment, part = start // self.segment, start % self.segment // seq_len
+        place = _source_of(segment, self.segments, epoch_key)
+        block, slot = divmod(place, self.group)
+        per_segment = self.segment // seq_len
+        sequences = min(self.group, self.segments - block * self.group) * per_segment
+        block_key = blend(epoch_key, words(block))
+        rest = _source_of(slot * per_segment + part, sequences, block_key)
+        return (epoch * self.segments + block * self.group) * self.segment + rest * seq_len
 
     def next_group(self, cursor: int) -> int:
         """Return the first cursor, from this one on, at which a group or an epoch begins."""

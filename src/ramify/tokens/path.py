@@ -6,7 +6,7 @@ Positions are absolute: they count slots (rows × sequence length) from the firs
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -47,6 +47,14 @@ class Rows(NamedTuple):
     sources_R: Ints
     cursors_R: Ints
     starts_R: Ints
+
+
+class Sight(NamedTuple):
+    """A row that took in what was looked for: the token at which its batch begins, cursor, epoch."""
+
+    tokens: int
+    cursor: int
+    epoch: int
 
 
 class Use(NamedTuple):
@@ -269,6 +277,40 @@ class Path:
             )
             for source, stand in sorted(stands.items())
         }
+
+    def sights(self, source: str, first: int, last: int, until: int) -> Iterator[Sight]:
+        """Yield every row before token `until` that takes in tokens `first` to `last` of a source.
+
+        In the order of the run. Tokens beyond the last whole segment are in no row.
+        """
+        for which, span in enumerate(self.spans):
+            names = [name for name, _ in span.shares]
+            if span.start >= until or source not in names:
+                continue
+            end = self.spans[which + 1].start if which + 1 < len(self.spans) else until
+            batches = -(-(min(end, until) - span.start) // span.batch_tokens)
+            yield from self._seen(which, names.index(source), batches, first, last)
+
+    def _seen(self, which: int, index: int, batches: int, first: int, last: int) -> Iterator[Sight]:
+        span, deal = self.spans[which], self._deals[which]
+        source = span.shares[index][0]
+        order, begins = self._orders[source], self._entries[which][source].cursor
+        ends = begins + deal.before(batches)[index] * span.seq_len
+        usable = min(last, order.segments * order.segment)
+        epoch_tokens = order.segments * order.segment
+        starts = range(first // span.seq_len * span.seq_len, usable, span.seq_len)
+        found = [
+            (order.cursor(start, span.seq_len, epoch), epoch)
+            for epoch in range(begins // epoch_tokens, -(-ends // epoch_tokens))
+            for start in starts
+        ]
+        for cursor, epoch in sorted(found):
+            if begins <= cursor < ends:
+                row = (cursor - begins) // span.seq_len
+                batch = (
+                    bisect_right(range(batches + 1), row, key=lambda n: deal.before(n)[index]) - 1
+                )
+                yield Sight(span.start + batch * span.batch_tokens, cursor, epoch)
 
     def branch(
         self,

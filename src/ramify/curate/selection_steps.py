@@ -1,0 +1,100 @@
+"""What can be asked of corpora that are there: what of them must go, and what to fetch by them."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from ramify.curate.steps import Bytes
+from ramify.ground.errors import BadInput
+from ramify.ground.step import Ref, Step
+
+
+def inside(part: str | None) -> str | None:
+    """Return `part` if it can be a corpus within a folder, else raise BadInput."""
+    if part is not None and (not part or part.startswith((".", "/")) or ".." in part.split("/")):
+        raise BadInput(f"{part!r} is no part of a corpus", hint="write a name like 'code'")
+    return part
+
+
+class Contamination(Step):
+    """Say which documents of a corpus hold which evaluation items; the corpus stays as it is.
+
+    Items have the columns id, task, text, answer: files or folders of parquet or JSON lines, or steps
+    that made such. An item of at least `ngram` words is found where a document has one of its n-grams
+    and, around it, a longest common subsequence of at least `overlap` of the item's words; a shorter
+    one where its whole text and its answer stand within `near` words of each other (FineMath,
+    section 3.3.2 of the SmolLM2 paper, for the long ones).
+    """
+
+    corpus: Ref
+    part: str | None = None  # a corpus of a Dedup; None: the folder itself
+    items: tuple[Ref | str, ...] = Field(min_length=1)
+    ngram: int = Field(default=13, ge=2, le=64)  # words
+    overlap: float = Field(default=0.6, gt=0, le=1)
+    near: int = Field(default=50, ge=0)  # words
+
+    @field_validator("items", mode="before")
+    @classmethod
+    def _one_is_several(cls, items: object) -> object:
+        return (items,) if isinstance(items, str | Ref) else items
+
+    _is_inside = field_validator("part")(inside)
+
+
+class Decontaminate(Contamination):
+    """A corpus without the documents that hold evaluation items, and a report of what was found."""
+
+
+class DomainRecall(Step):
+    """Say from which domains more pages are worth fetching, by the scores of pages that are there.
+
+    A domain is what can be registered: the public suffix and one label more, private suffixes
+    (`github.io`) being suffixes too. By the rule "pages" it is recalled with at least `least_pages`
+    pages of `least_score` (SmolLM2 paper, appendix C); by "share" where they are at least
+    `least_share` of its pages (FineMath's README). Domains with at least `seed_urls` URLs in one of
+    the lists of `seeds`, by name, are recalled too.
+    """
+
+    corpus: Ref
+    part: str | None = None
+    score: str = "score"  # the column
+    least_score: float = 2.0
+    rule: Literal["pages", "share"] = "pages"
+    least_pages: int = Field(default=10, ge=1)
+    least_share: float = Field(default=0.1, gt=0, le=1)
+    seeds: dict[str, str] = Field(default_factory=dict)  # name -> file of URLs: lines, or parquet
+    seed_urls: int = Field(default=10, ge=1)
+
+    _is_inside = field_validator("part")(inside)
+
+
+class Fetch(Step):
+    """Fetch pages out of web archives through an index that knows where each URL lies.
+
+    The index is of CDX lines (`key timestamp {JSON}`, as Common Crawl's) or of parquet files with url
+    and warc_filename, warc_record_offset, warc_record_length (its columnar index): paths, folders or
+    URLs of any file system of fsspec. Pages are those of the domains recalled, or of the URLs listed,
+    answered with 200; each is one range read of the archive under `base`, tried `tries` times. What
+    is fetched lies in `warc/*.warc.gz`, each record as it was; what could not be is counted with its
+    reason.
+    """
+
+    conduct: ClassVar[frozenset[str]] = frozenset({"tries", "at_once", "timeout_seconds"})
+
+    index: tuple[str, ...] = Field(min_length=1)
+    domains: Ref | None = None
+    urls: str | None = None  # a file of URLs, as a seed list is
+    base: str = "https://data.commoncrawl.org/"
+    media: tuple[str, ...] = ("text/html", "application/xhtml+xml")  # as the index tells; () is any
+    most_record_bytes: Bytes = 16 << 20
+    tries: int = Field(default=4, ge=1)
+    at_once: int = Field(default=8, ge=1)
+    timeout_seconds: float = Field(default=60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if (self.domains is None) == (self.urls is None):
+            raise BadInput(f"{self.name} fetches what?", hint="give either domains or urls")
+        return self
