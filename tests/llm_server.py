@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         counted = (
             zlib.crc32(text.encode()) % 4 if body["model"] == "hash" else text.count("because")
         )
-        score = 9 if "@range" in words else min(counted, 5)
+        score = 9 if "@range" in words else min(counted, highest(body))
         said = json.dumps({"reason": f"{score} reasons are given", "score": score})
         if "@prose" in words:
             said = "I would say that this is rather good."
@@ -116,6 +116,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
         except (BrokenPipeError, ConnectionResetError):  # who asked has gone
             self.close_connection = True
+
+
+def highest(body: dict[str, Any]) -> int:
+    """Return the highest score that the asked form allows, 5 where none is asked for."""
+    form = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+    return max(form.get("properties", {}).get("score", {}).get("enum", [5]))
 
 
 class Server(ThreadingHTTPServer):

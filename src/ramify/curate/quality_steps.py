@@ -191,7 +191,8 @@ class Select(Step):
 
     A document goes whose score, rounded to a whole number unless `rounded` is off (FineWeb-Edu's
     `int_score`), is below `at_least`. Of those that stay, `shares` keeps a part by the rounded score,
-    as `{0: 0, 1: 0.1, 2: 0.3}`: which ones is decided by a keyed hash of the id.
+    as `{0: 0, 1: 0.1, 2: 0.3}`: which ones is decided by a keyed hash of the id. With `domains`, a
+    DomainRecall, a document of a domain that it does not recall goes too. Held-out ones are judged alike.
     """
 
     corpus: Ref
@@ -200,6 +201,7 @@ class Select(Step):
     at_least: float | None = None
     rounded: bool = True
     shares: dict[int, float] = Field(default_factory=dict)
+    domains: Ref | None = None
     seed: int = 0
 
     _column = field_validator("column")(check_column)
@@ -214,7 +216,7 @@ class Select(Step):
 
     @model_validator(mode="after")
     def _selects_something(self) -> Self:
-        if self.at_least is None and not self.shares:
+        if self.at_least is None and not self.shares and self.domains is None:
             raise BadInput(f"{self.name} keeps all", hint="give at_least=3, or shares={0: 0.0}")
         if self.at_least is not None and not math.isfinite(self.at_least):
             raise BadInput(f"{self.name} has a threshold of {self.at_least}")

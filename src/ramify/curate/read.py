@@ -20,7 +20,7 @@ from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
 from ramify.curate.readers import Document, documents, identity
 from ramify.curate.sources import MANIFEST, SourceFile, listing
-from ramify.curate.steps import Files, Pages, Read
+from ramify.curate.steps import Fetched, Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput
@@ -84,6 +84,8 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
     Goes on after the last shard that an earlier attempt finished, if the files are still the same.
     Raises BadInput if nothing is left or no row has the text column, NotFound if nothing is there.
     """
+    if isinstance(step.source, Fetched):
+        step = step.but(source=step.source.pages(inputs["source.ref"].path))
     found = listing(step.source)
     ledger = Ledger(out, _plan(found), ["documents/*.parquet", "dropped/*.parquet"])
     sieve = Sieve(step)

@@ -30,7 +30,7 @@ from ramify.curate.rows import (
     text_of,
 )
 from ramify.curate.sources import SourceFile
-from ramify.curate.steps import Files, Pages, PythonInstallation
+from ramify.curate.steps import Files, Pages, Source
 
 __all__ = ["Document", "documents", "identity"]
 
@@ -50,7 +50,7 @@ UNREADABLE = (
 )
 
 
-def documents(file: SourceFile, source: PythonInstallation | Files | Pages) -> Iterator[Document]:
+def documents(file: SourceFile, source: Source) -> Iterator[Document]:
     """Yield a file's documents in order. A file that breaks off ends with a broken document."""
     found = 0
     try:
@@ -63,7 +63,7 @@ def documents(file: SourceFile, source: PythonInstallation | Files | Pages) -> I
         yield Document(identity(file.origin, found), "", file.origin, found, reason)
 
 
-def _documents(file: SourceFile, source: PythonInstallation | Files | Pages) -> Iterator[Document]:
+def _documents(file: SourceFile, source: Source) -> Iterator[Document]:
     if isinstance(source, Pages):
         yield from page_documents(file, source)
         return

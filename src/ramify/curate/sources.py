@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ramify.curate.steps import Files, Pages, PythonInstallation, Read
+from ramify.curate.steps import Fetched, Files, Pages, PythonInstallation, Read, Source
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.files import sha256
 
@@ -40,7 +40,7 @@ class SourceFile:
     reader: Reader
 
 
-def listing(source: PythonInstallation | Files | Pages) -> list[SourceFile]:
+def listing(source: Source) -> list[SourceFile]:
     """Return a source's files in the order of a hash of their names: any prefix is a fair sample.
 
     Raises NotFound if nothing is there, BadInput if it holds no file to read.
@@ -48,6 +48,8 @@ def listing(source: PythonInstallation | Files | Pages) -> list[SourceFile]:
     match source:
         case Files() | Pages():
             found = list(_files(source))
+        case Fetched():
+            raise BadInput(f"{source.ref.name} is read where it was fetched")
         case PythonInstallation(part="code"):
             found = list(_standard_library())
         case PythonInstallation(part="prose"):
@@ -59,11 +61,11 @@ def listing(source: PythonInstallation | Files | Pages) -> list[SourceFile]:
     return sorted(found, key=lambda file: (_order(file.origin), file.origin))
 
 
-def _where(source: PythonInstallation | Files | Pages) -> str:
+def _where(source: Source) -> str:
     return source.path if isinstance(source, Files | Pages) else f"this Python's {source.part}"
 
 
-def _give(source: PythonInstallation | Files | Pages) -> str:
+def _give(source: Source) -> str:
     if isinstance(source, Pages):
         return (
             "give a folder with .warc, .html, .jsonl or .parquet files (hidden ones are left out)"
@@ -170,6 +172,8 @@ def changed(step: Read, folder: Path) -> list[str]:
     Cheap: a file's bytes are hashed only where its size is the same and its date is later than the
     manifest's. What is finished stays as it is; this only says that it is no longer what is there.
     """
+    if isinstance(step.source, Fetched):  # a finished step's, which does not change
+        return []
     path = folder / MANIFEST
     manifest = json.loads(path.read_text())
     before = path.stat().st_mtime_ns

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -98,7 +99,20 @@ class Pages(BaseModel):
     extraction: Extraction = Extraction()
 
 
-Source = Annotated[PythonInstallation | Files | Pages, Field(discriminator="kind")]
+class Fetched(BaseModel):
+    """Web pages that a Fetch step brought, their text got as `extraction` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["fetched"] = "fetched"
+    ref: Ref
+    extraction: Extraction = Extraction()
+
+    def pages(self, folder: Path) -> Pages:
+        """Return them as pages of the folder that the step made."""
+        return Pages(path=str(folder / "warc"), extraction=self.extraction)
+
+
+Source = Annotated[PythonInstallation | Files | Pages | Fetched, Field(discriminator="kind")]
 
 
 class Read(Step):

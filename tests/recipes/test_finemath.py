@@ -1,0 +1,74 @@
+"""FineMath runs from pages to tokens, with a real server that labels, and is planned without anything there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tests.runs.tiny import make
+
+from ramify.recipes.finemath import recipe
+from ramify.runs.lab import Lab
+
+ITEM = "a farmer sells nine baskets of plums at the market and keeps two thirds of what he earns"
+STEPS = (
+    "nothing much happens in this town apart from the weather and the news of the day",
+    "the number of houses is larger than the number of shops because people live there",
+    "we add both sides because equal things stay equal when the same number is added",
+    "then we divide by the factor because it is not zero and so the root is found",
+    "finally the proof is complete because every case of the triangle has been looked at",
+)
+
+
+def page(n: int, level: int) -> str:
+    """Return the markup of a page that a judge gives `level` points."""
+    words = [
+        f"Sentence {n} {k}: {STEPS[k]}, and the result of line {n * k} is $x_{k}={n}$."
+        for k in range(level + 1)
+    ]
+    body = "".join(
+        f"<p>{word} This is written in plain English for the reader.</p>" for word in words
+    )
+    more = f"<p>{ITEM}.</p>" if n == 4 else ""
+    return f"<html><body><main><h1>Page {n}</h1>{body}{more}</main></body></html>"
+
+
+@pytest.fixture
+def crawl(tmp_path: Path) -> Path:
+    """Return a crawl of two domains: one that teaches, and one that does not."""
+    rows = [
+        {"url": f"https://{'good' if level else 'bad'}-{n % 6}.org/{n}", "html": page(n, level)}
+        for n in range(60)
+        for level in [n % 5]
+    ]
+    (tmp_path / "crawl").mkdir()
+    (tmp_path / "crawl" / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    items = {"id": "plums", "task": "farm", "text": ITEM, "answer": "6"}
+    (tmp_path / "items.jsonl").write_text(json.dumps(items))
+    return tmp_path / "crawl"
+
+
+def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "lab")
+    wanted = recipe(
+        pages=str(crawl), server=llm.url, model="rule", sample=60, least_pages=4,
+        items=(str(tmp_path / "items.jsonl"),), vocab=300, max_context=64,
+    )  # fmt: skip
+    make(wanted, lab, *(step.name for step in wanted.steps))
+    urls = pq.read_table(lab.at("pages/recalled") / "documents")["url"].to_pylist()
+    assert urls
+    assert not any("bad-" in url for url in urls)
+    scored = pq.read_table(lab.at("teaching/scored") / "documents").to_pylist()
+    assert "$" in scored[0]["text"]
+    three = told(lab, "math/3plus")
+    assert three["dropped"] == {"contaminated": 1}
+    assert three["seen"] > told(lab, "math/4plus")["kept"] > 0
+    assert told(lab, "finemath-3plus")["tokens"] > told(lab, "finemath-4plus")["tokens"] > 0
+
+
+def told(lab: Lab, name: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((lab.at(name) / "record.json").read_text())["facts"]
+    return facts
