@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -89,6 +90,22 @@ def test_a_group_is_never_on_both_sides_of_a_fold(groups: list[str], folds: int)
     numbers = fold_numbers(groups, folds, "domain")
     assert set(numbers.tolist()) == set(range(folds))
     assert len({*zip(groups, numbers.tolist(), strict=True)}) == len(set(groups))
+
+
+@pytest.mark.shared
+def test_reading_levels_are_told_apart_in_articles_that_were_never_seen(tmp_path: Path) -> None:
+    path = Path(__file__).parents[3] / "shared" / "data" / "quality" / "onestop_english.jsonl.zst"
+    if not path.exists():
+        pytest.skip("no shared data")
+    with zstandard.open(path, "rt", encoding="utf-8") as file:
+        told = [json.loads(line) for line in file]
+    rows = [
+        {**row(x["text"], n, label=float(x["level"] == "Adv")), "origin": x["article"] + "/"}
+        for n, x in enumerate(told)
+        if x["level"] != "Int"
+    ]
+    facts = train(written(tmp_path / "l", rows), tmp_path / "out", method=Linear())
+    assert facts["thresholds"]["1"]["auc"] >= 0.98 > facts["length_alone"]["1"]["auc"]
 
 
 def test_labels_that_cannot_be_learned_from_are_told_in_a_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from ramify.curate.classify import run_classify
 from ramify.curate.look import sample
@@ -21,7 +25,7 @@ from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.step import Input, Ref
 
-from .labelled import Killed, Killing, contents, graded, made, quiet, written
+from .labelled import PLAIN, RARE, Killed, Killing, contents, graded, made, quiet, written
 
 pytest.importorskip("sklearn")
 C = Ref(name="c")
@@ -83,6 +87,26 @@ def test_a_cascade_asks_the_second_near_a_threshold_only(
         assert x["score"] == (b if near else a)["score"]
         assert x["score_by"] == ("refine" if near else "classifier")
     assert 0 < facts["refined"] == sum(x["score_by"] == "refine" for x in cascade) < 80
+
+
+def test_tokens_are_counted_where_a_tokenizer_is_given(
+    classifiers: tuple[Input, Input], tmp_path: Path
+) -> None:
+    rows = graded(30)
+    tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(PLAIN + RARE)}))
+    tokenizer.pre_tokenizer = Whitespace()
+    (tmp_path / "t").mkdir()
+    tokenizer.save(str(tmp_path / "t" / "tokenizer.json"))
+    inputs = {
+        "corpus": written(tmp_path / "c", rows),
+        "classifier": classifiers[0],
+        "tokenizer": Input(tmp_path / "t", {}, "t"),
+    }
+    score(inputs, tmp_path / "out", tokenizer=Ref(name="t"))
+    kept = json.loads((tmp_path / "out" / "counts.json").read_text())["kept_at"]
+    assert kept["tokens"][0] == sum(len(x["text"].split()) for x in rows)
+    assert kept["bytes"][0] == sum(len(x["text"].encode()) for x in rows)
+    assert sorted(kept["tokens"], reverse=True) == kept["tokens"]
 
 
 @for_all(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier, Model
@@ -135,7 +136,7 @@ def _thresholds(step: Classify, labels: Floats) -> tuple[float, ...]:
 def _stacked(made: Sequence[Any]) -> Any:
     if isinstance(made[0], np.ndarray):
         return np.concatenate(made)
-    return need("scipy.sparse", extra=EXTRA).vstack(made, format="csr")
+    return sparse.vstack(made, format="csr")
 
 
 def fold_numbers(
