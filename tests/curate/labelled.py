@@ -14,8 +14,40 @@ from ramify.curate.readers import identity
 from ramify.ground.step import Input
 
 Row = dict[str, Any]
-PLAIN = "the a of and to in is it that was for on with as they at this have from by".split()
-RARE = "theorem lemma proof integral because therefore derive factor limit proves".split()
+PLAIN = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "it",
+    "that",
+    "was",
+    "for",
+    "on",
+    "with",
+    "as",
+    "they",
+    "at",
+    "this",
+    "have",
+    "from",
+    "by",
+]
+RARE = [
+    "theorem",
+    "lemma",
+    "proof",
+    "integral",
+    "because",
+    "therefore",
+    "derive",
+    "factor",
+    "limit",
+    "proves",
+]
 
 
 def quiet(done: float, total: float, unit: str, note: str = "") -> None:

@@ -45,9 +45,7 @@ def run(step: Annotate, given: Input, out: Path) -> dict[str, Any]:
 def spoken(count: int) -> list[dict[str, Any]]:
     """Return documents with 0 to 5 reasons, and with one that is answered in prose among every ten."""
     return [
-        row(
-            f"{n} " + "because " * (n % 6) + ("@prose" if n % 10 == 9 else ""), n, url=f"u://h/{n}"
-        )
+        row(f"{n} " + "because " * (n % 6) + ("@prose" if n % 10 == 9 else ""), n, url=f"u://h/{n}")
         for n in range(count)
     ]
 

@@ -151,7 +151,7 @@ def test_the_key_comes_from_the_environment_and_is_nowhere_else(
     with pytest.raises(BadInput, match="the environment has no RAMIFY_TEST_KEY"):
         Asked(llm, tmp_path, keys=("RAMIFY_TEST_KEY",))
     monkeypatch.setenv("RAMIFY_TEST_KEY", "wrong-secret")
-    with pytest.raises(BadInput, match="401: .*wrong key \\*\\*\\*") as told:
+    with pytest.raises(BadInput, match=r"401: .*wrong key \*\*\*") as told:
         Asked(llm, tmp_path, keys=("RAMIFY_TEST_KEY",))("a", model="strict")
     assert "wrong-secret" not in str(told.value)
     monkeypatch.setenv("RAMIFY_TEST_KEY", "sesame")
@@ -205,5 +205,5 @@ def test_the_turns_of_a_key_are_spaced_below_its_limits(llm: Any) -> None:
 def test_answers_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     path.write_text("not a table " * 100)
-    with pytest.raises(Corrupt, match="answers.sqlite cannot be used"):
+    with pytest.raises(Corrupt, match=r"answers\.sqlite cannot be used"):
         Answers(path, "p")

@@ -46,10 +46,18 @@ Labeller = Callable[[list[str], list[str], Callable[[int], None]], list[Label]]
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of one shard of the corpus that are labelled together."""
+    """Rows of the corpus, out of one shard or several, that are labelled together."""
 
-    path: Path
-    rows: npt.NDArray[np.int64]
+    rows: tuple[tuple[Path, npt.NDArray[np.int64]], ...]
+
+    @property
+    def documents(self) -> int:
+        """How many there are."""
+        return sum(len(rows) for _, rows in self.rows)
+
+    def read(self) -> pa.Table:
+        """Return the rows, with whatever columns the corpus has."""
+        return pa.concat_tables(pq.read_table(path).take(rows) for path, rows in self.rows)
 
 
 def run_annotate(
@@ -65,7 +73,7 @@ def run_annotate(
     if isinstance(step.labeller, FromFile):
         labels = from_file(step.labeller)
     pieces = _sample(step, found, labels)
-    total = sum(len(piece.rows) for piece in pieces)
+    total = sum(piece.documents for piece in pieces)
     plan = {"documents": total, "input": inputs["corpus"].fingerprint, "pieces": len(pieces)}
     ledger = Ledger(out, plan, ["documents/*.parquet", "dropped/*.parquet"])
     match step.labeller:
@@ -97,14 +105,23 @@ def _sample(step: Annotate, found: list[Path], labels: Mapping[str, float] | Non
     if step.sample is not None and step.sample < len(every):
         last = every[step.sample - 1]
         chosen = [mask & (h <= last) for h, mask in zip(hashed, chosen, strict=True)]
-    pieces = []
-    for path, mask in zip(found, chosen, strict=True):
-        rows = np.flatnonzero(mask)
-        pieces += [
-            Piece(path, rows[first : first + PIECE_ROWS])
-            for first in range(0, len(rows), PIECE_ROWS)
-        ]
-    return pieces
+    return _pieces(found, [np.flatnonzero(mask) for mask in chosen])
+
+
+def _pieces(found: list[Path], chosen: list[npt.NDArray[np.int64]]) -> list[Piece]:
+    """Return the chosen rows in pieces of one size, so that small shards keep a server busy too."""
+    pieces: list[Piece] = []
+    waiting: list[tuple[Path, npt.NDArray[np.int64]]] = []
+    room = PIECE_ROWS
+    for path, rows in zip(found, chosen, strict=True):
+        left = rows
+        while len(left):
+            waiting.append((path, left[:room]))
+            left, room = left[room:], room - len(left[:room])
+            if not room:
+                pieces.append(Piece(tuple(waiting)))
+                waiting, room = [], PIECE_ROWS
+    return [*pieces, Piece(tuple(waiting))] if waiting else pieces
 
 
 def _ask(
@@ -232,25 +249,24 @@ def _label(
     ledger: Ledger,
     tell: Tell,
 ) -> None:
-    total = sum(len(piece.rows) for piece in pieces)
-    done = sum(len(piece.rows) for piece in pieces[: len(ledger.shards)])
+    total = sum(piece.documents for piece in pieces)
+    done = sum(piece.documents for piece in pieces[: len(ledger.shards)])
     for number in range(len(ledger.shards), len(pieces)):
         piece = pieces[number]
-        rows = pq.read_table(piece.path).take(pa.array(piece.rows))
+        rows = piece.read()
         before = done
         labels = labeller(
             rows["id"].to_pylist(),
             rows["text"].to_pylist(),
             lambda some, before=before: tell(before + some, total, "documents"),  # type: ignore[misc]
         )
-        _write(step, piece, rows, labels, f"{number:05}.parquet", out, ledger)
-        done += len(piece.rows)
+        _write(step, rows, labels, f"{number:05}.parquet", out, ledger)
+        done += piece.documents
         tell(done, total, "documents")
 
 
 def _write(
     step: Annotate,
-    piece: Piece,
     rows: pa.Table,
     labels: list[Label],
     name: str,
@@ -259,10 +275,9 @@ def _write(
 ) -> None:
     why = f"{step.column}_reason"
     good = np.array([label.why is None for label in labels], np.bool_)
-    schema = corpora.schema_with(piece.path, (step.column, pa.float64()), (why, pa.string()))
-    lost_schema = (
-        pq.read_schema(piece.path).remove_metadata().append(pa.field("reason", pa.string()))
-    )
+    before = rows.schema.remove_metadata()
+    schema = corpora.schema_with(before, (step.column, pa.float64()), (why, pa.string()))
+    lost_schema = before.append(pa.field("reason", pa.string()))
     paths = {out / "documents" / name: schema, out / "dropped" / name: lost_schema}
     with writing(paths) as (documents, dropped):
         columns = {

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier, Model
@@ -25,6 +26,7 @@ from ramify.curate.quality_steps import Classify
 from ramify.ground import files
 from ramify.ground.errors import BadInput
 from ramify.ground.extras import need
+from ramify.ground.seeds import derive
 from ramify.ground.step import Input, Tell
 
 CARD = "card.json"
@@ -57,7 +59,7 @@ def run_classify(
         made.append(featurize(data.texts[first : first + CHUNK]))
         tell(min(first + CHUNK, len(data.texts)), len(data.texts), "documents", "features")
     features = _stacked(made)
-    folds = fold_numbers(data.groups, step.folds, step.group)
+    folds = fold_numbers(data.groups, step.folds, step.group, step.seed)
     raw = out_of_fold(features, data.labels, folds, step.method.alpha)
     slope, offset = measures.line(raw, data.labels)
     scores = slope * raw + offset
@@ -80,6 +82,7 @@ def run_classify(
     return {
         "documents": len(data.ids),
         "method": step.method.kind,
+        "learned": slope > 0,  # or its scores run against the labels, out of fold
         "thresholds": card["classifier"]["thresholds"],
         "length_alone": card["length_alone"]["thresholds"],
     }
@@ -133,10 +136,12 @@ def _thresholds(step: Classify, labels: Floats) -> tuple[float, ...]:
 def _stacked(made: Sequence[Any]) -> Any:
     if isinstance(made[0], np.ndarray):
         return np.concatenate(made)
-    return need("scipy.sparse", extra=EXTRA).vstack(made, format="csr")
+    return sparse.vstack(made, format="csr")
 
 
-def fold_numbers(groups: Sequence[str], folds: int, by: str) -> npt.NDArray[np.int64]:
+def fold_numbers(
+    groups: Sequence[str], folds: int, by: str, seed: int = 0
+) -> npt.NDArray[np.int64]:
     """Return the fold of each document: groups are never divided, and folds are of like size."""
     different = len(set(groups))
     if different < folds:
@@ -145,7 +150,9 @@ def fold_numbers(groups: Sequence[str], folds: int, by: str) -> npt.NDArray[np.i
             hint="set group='origin' or group='document', or fewer folds",
         )
     numbers = np.empty(len(groups), np.int64)
-    split = need("sklearn.model_selection", extra=EXTRA).GroupKFold(n_splits=folds)
+    split = need("sklearn.model_selection", extra=EXTRA).GroupKFold(
+        n_splits=folds, shuffle=True, random_state=derive(seed, "folds") % 2**32
+    )
     for number, (_, tested) in enumerate(split.split(np.zeros(len(groups)), groups=groups)):
         numbers[tested] = number
     return numbers

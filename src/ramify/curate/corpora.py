@@ -83,10 +83,10 @@ def with_columns(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
     return table
 
 
-def schema_with(path: Path, *fields: tuple[str, pa.DataType]) -> pa.Schema:
-    """Return the schema of a shard's rows after `with_columns` has put these fields there."""
+def schema_with(schema: pa.Schema, *fields: tuple[str, pa.DataType]) -> pa.Schema:
+    """Return the schema of rows after `with_columns` has put these fields there."""
     named = {name for name, _ in fields}
-    kept = [field for field in pq.read_schema(path).remove_metadata() if field.name not in named]
+    kept = [field for field in schema if field.name not in named]
     return pa.schema([*kept, *fields])
 
 

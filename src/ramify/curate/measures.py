@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from ramify.ground.extras import need
 
@@ -26,7 +27,6 @@ def cut_of(threshold: float) -> float:
 
 def measured(labels: Floats, scores: Floats, thresholds: Sequence[float]) -> dict[str, Any]:
     """Return what scores are worth against labels: errors, rank correlation, and each threshold."""
-    stats = need("scipy.stats", extra="labels")
     errors = scores - labels
     spread = float(np.mean((labels - labels.mean()) ** 2))
     varied = np.ptp(scores) > 0 and spread > 0

@@ -140,7 +140,8 @@ class Classify(Step):
 
     Folds are cut by `group`: documents of one domain (or origin) are never on both sides. For each
     of `thresholds` (None: every whole label but the lowest) stands the F1, beside that of a baseline
-    that knows only the length.
+    that knows only the length. `batch` is how many windows an encoder takes at once: scores differ
+    by it in rounding alone.
     """
 
     conduct: ClassVar[frozenset[str]] = frozenset({"batch"})

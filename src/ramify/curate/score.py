@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
 
 from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier
@@ -24,7 +26,6 @@ from ramify.curate.read import COUNTS
 from ramify.curate.tables import writing
 from ramify.ground import files
 from ramify.ground.errors import NotFound
-from ramify.ground.extras import need
 from ramify.ground.step import Input, Tell
 
 STEPS = 20  # of the curve of what is kept, from one whole score to the next
@@ -79,7 +80,7 @@ def _counter(given: Input | None) -> Any:
     path = given.path / "tokenizer.json"
     if not path.is_file():
         raise NotFound(f"{given.path.name} holds no tokenizer.json", hint="name a Tokenizer step")
-    tokenizer = need("tokenizers", extra="all").Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_file(str(path))
     return lambda texts: [
         len(each.ids) for each in tokenizer.encode_batch(texts, add_special_tokens=False)
     ]
@@ -99,9 +100,10 @@ def _score_shard(
     if step.refine is not None:
         fields.append((by, pa.string()))
     target = out / "documents" / path.name
+    schema = corpora.schema_with(pq.read_schema(path).remove_metadata(), *fields)
     sizes = {unit: np.zeros(len(cuts), np.int64) for unit in UNITS}
     refined = 0
-    with writing({target: corpora.schema_with(path, *fields)}) as (table,):
+    with writing({target: schema}) as (table,):
         for rows in corpora.batches(path):
             texts = rows["text"].to_pylist()
             scores, second = cascade.score(texts)

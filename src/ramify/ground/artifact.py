@@ -31,6 +31,9 @@ PACKAGES = (
     "fastokens",
     "safetensors",
     "transformers",
+    "scikit-learn",
+    "sentence-transformers",
+    "openai",
 )
 
 

@@ -26,6 +26,8 @@ def told_of_quality(kind: str, facts: Mapping[str, Any]) -> str:
         case "audit":
             return " · ".join(_agreement(name, one) for name, one in facts["compared"].items())
         case "classify":
+            if not facts["learned"]:
+                return "learned nothing: label more documents, or others"
             pairs = facts["thresholds"].items()
             return "F1 " + ", ".join(f"{one['f1']:.2f} at {t}" for t, one in pairs)
         case "score":

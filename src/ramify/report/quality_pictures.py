@@ -1,7 +1,7 @@
 """Pictures of a classifier and of scores, drawn with matplotlib from what their folders tell.
 
 a Classify folder     confusion matrix · F1 at each threshold beside the length alone · reliability
-a Score folder        what is kept at each threshold
+a Score folder        what each cut keeps
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def thresholds(axes: Axes, card: Mapping[str, Any]) -> None:
         at = [float(t) for t in told]
         f1 = [one["f1"] for one in told.values()]
         axes.plot(at, f1, style, color=colour, label=name.replace("_", " "))
-    axes.set(xlabel="threshold", ylabel="F1", ylim=(0, 1), title="F1 at each threshold")
+    axes.set_xticks(at)
+    axes.set(xlabel="threshold", ylabel="F1", ylim=(0, 1.02), title="F1 at each threshold")
     axes.legend(frameon=False)
 
 
@@ -89,7 +90,7 @@ def reliability(axes: Axes, bins: list[Mapping[str, float]]) -> None:
 
 
 def kept(axes: Axes, curve: Mapping[str, list[float]]) -> None:
-    """Draw the share of documents, bytes and, where they were counted, tokens kept at each threshold."""
+    """Draw the share of documents, bytes and, where they were counted, tokens that each cut keeps."""
     colours = {"documents": GREY, "bytes": ORANGE, "tokens": BLUE}
     for unit, colour in colours.items():
         if unit in curve:
@@ -97,6 +98,6 @@ def kept(axes: Axes, curve: Mapping[str, list[float]]) -> None:
             shares = [value / whole for value in curve[unit]]
             axes.plot(curve["cut"], shares, color=colour, label=f"{unit}: {whole:,} in all")
     axes.set(
-        xlabel="threshold", ylabel="share kept", ylim=(0, 1.02), title="kept at each threshold"
+        xlabel="lowest score kept", ylabel="share kept", ylim=(0, 1.02), title="what a cut keeps"
     )
     axes.legend(frameon=False)

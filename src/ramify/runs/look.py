@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ramify.curate.look import sample
 from ramify.ground.errors import BadInput, NotFound
@@ -28,9 +28,18 @@ def documents(
     for document in found:
         reason = f"  [{document['reason']}]" if document.get("reason") else ""
         yield f"── {document['origin']} #{document['part']}  {document['id'][:12]}{reason}"
+        yield from _scores(document)
         yield document["text"][:SHOWN]
         if len(document["text"]) > SHOWN:
             yield f"… ({len(document['text'])} characters)"
+
+
+def _scores(document: Mapping[str, object]) -> Iterator[str]:
+    """Yield each score of a document, with the reason that was given for it."""
+    for name, value in document.items():
+        if isinstance(value, float):
+            why = document.get(f"{name}_reason")
+            yield f"   {name} {value:.2f}" + (f": {why}" if why else "")
 
 
 def decoded_batch(lab: Lab, run: str, batch: int) -> Iterator[str]:
