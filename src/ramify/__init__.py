@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read
+    from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read, Sift
     from ramify.evals.steps import Cooled, Evaluate, Forecast
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
@@ -46,6 +46,7 @@ _HOMES = {
         "Pages",
         "PythonInstallation",
         "Read",
+        "Sift",
     ),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
     "ramify.ground.step": ("Ref",),
@@ -74,7 +75,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
-    "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Dedup",
+    "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

@@ -35,12 +35,14 @@ from ramify import (
     Read,
     Recipe,
     Ref,
+    Sift,
     Stage,
     Tokenize,
     Tokenizer,
     Trunk,
     Windows,
 )
+from ramify.curate.filters import TooShort
 from ramify.ground.step import Step, canonical
 from ramify.runs.job import KINDS
 from ramify.runs.recipe import Prints, load
@@ -71,6 +73,7 @@ def kinds() -> Recipe:
             Read(name="read", source=Files(path="texts")),
             Read(name="other", source=Files(path="other")),
             Dedup(name="dedup", corpora={"a": Ref(name="read")}),
+            Sift(name="sift", corpus=Ref(name="read"), filters=(TooShort(),)),
             Tokenizer(name="tokenizer", corpora={"a": corpus}),
             BroughtTokenizer(name="broughttokenizer", path=Path("tokenizer.json")),
             Tokenize(name="a", corpus=corpus, tokenizer=Ref(name="tokenizer")),

@@ -20,9 +20,11 @@ from ramify import (
     Interpolate,
     Recipe,
     Ref,
+    Sift,
     Trunk,
     Windows,
 )
+from ramify.curate.filters import TooShort
 from ramify.runs.engine import job_of
 from ramify.runs.job import KINDS, Job
 from ramify.runs.lab import Lab
@@ -32,7 +34,7 @@ from .tiny import STEP, loaded, make, prints, told
 
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
-DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+DATA = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize")
 RUNS = ("trunk", "cooldown", "cosine")
 AFTER = ("average", "emaaverage", "interpolate", "evaluate", "export", "complete")
 SEED = 20_250_722
@@ -56,6 +58,7 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
     assert isinstance(trunk, Trunk)
     brought = lab.folder / "tokenizer" / "tokenizer.json"
     more = (
+        Sift(name="sifted", corpus=Ref(name="clean"), part="words", filters=(TooShort(),)),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),

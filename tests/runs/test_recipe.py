@@ -18,6 +18,7 @@ from ramify import (
     Corpus,
     Ema,
     Evaluate,
+    Extraction,
     Files,
     ModelConfig,
     Numerics,
@@ -205,6 +206,10 @@ OTHER: dict[str, dict[str, Any]] = {
         "corpora": {"a": Ref(name="other")},
         "bands": 15, "rows": 9, "words": 4, "jaccard": 0.8, "held_out": 0.1,
         "held_out_least": 9, "held_out_by": "document", "seed": 1,
+    },
+    "sift": {
+        "corpus": Ref(name="other"), "part": "a", "extraction": Extraction(code=False),
+        "filters": (TooShort(characters=9),),
     },
     "tokenizer": {
         "corpora": {"a": Corpus(ref=Ref(name="read"))},

@@ -207,7 +207,7 @@ def summary(lab: Lab) -> Summary:
 
 
 def _rank(row: Row) -> int:
-    data = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+    data = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize")
     order = (*data, "run", *AVERAGES, "evaluate", "forecast")
     kind = "run" if row.is_run else row.kind
     return order.index(kind) if kind in order else len(order)

@@ -28,7 +28,7 @@ DECAY_STYLES = {
     "constant": "yellow",
     "": "",
 }
-DATA_KINDS = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+DATA_KINDS = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize")
 BESIDE = (*AVERAGES, "evaluate", "forecast")  # in the tree itself, or in a table of their own
 AVERAGE_WORDS = {
     "average": "average",
@@ -249,7 +249,7 @@ def told_of(row: Row) -> str:
     """Return in a few words what a step made that is no run."""
     facts = row.facts
     match row.kind:
-        case "read":
+        case "read" | "sift":
             size = show_bytes(facts["bytes"]["kept"])
             return f"{facts['kept']:,} of {facts['seen']:,} documents kept · {size}"
         case "dedup":

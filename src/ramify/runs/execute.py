@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from ramify.curate.steps import Dedup, Read
+from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
@@ -24,6 +24,7 @@ from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolat
 MAKERS: dict[type[Step], str] = {
     Read: "ramify.curate.read:run_read",
     Dedup: "ramify.curate.dedup:run_dedup",
+    Sift: "ramify.curate.sift:run_sift",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

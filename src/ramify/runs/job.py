@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ramify.curate.steps import Dedup, Read
+from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
@@ -21,6 +21,7 @@ KINDS: dict[str, type[Step]] = {
     for cls in (
         Read,
         Dedup,
+        Sift,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
