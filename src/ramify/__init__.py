@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         DomainRecall,
         Fetch,
     )
-    from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read
+    from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read, Sift
     from ramify.evals.steps import Cooled, Evaluate, Forecast
     from ramify.ground.server import Cap, Server
     from ramify.ground.step import Ref
@@ -81,6 +81,7 @@ _HOMES = {
         "Pages",
         "PythonInstallation",
         "Read",
+        "Sift",
     ),
     "ramify.curate.selection_steps": (
         "Contamination",
@@ -116,7 +117,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
-    "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Dedup",
+    "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
     "Decontaminate", "Contamination", "DomainRecall", "Fetch",

@@ -49,12 +49,14 @@ from ramify import (
     Select,
     Server,
     Sheet,
+    Sift,
     Stage,
     Tokenize,
     Tokenizer,
     Trunk,
     Windows,
 )
+from ramify.curate.filters import TooShort
 from ramify.ground.step import Step, canonical
 from ramify.runs.job import KINDS
 from ramify.runs.recipe import Prints, load
@@ -104,6 +106,7 @@ def kinds() -> Recipe:
             Contamination(name="contamination", corpus=Ref(name="read"), items=("items",)),
             DomainRecall(name="domainrecall", corpus=Ref(name="read")),
             Fetch(name="fetch", index=("index",), domains=Ref(name="domainrecall")),
+            Sift(name="sift", corpus=Ref(name="read"), filters=(TooShort(),)),
             Tokenizer(name="tokenizer", corpora={"a": corpus}),
             BroughtTokenizer(name="broughttokenizer", path=Path("tokenizer.json")),
             Tokenize(name="a", corpus=corpus, tokenizer=Ref(name="tokenizer")),

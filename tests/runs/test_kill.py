@@ -40,9 +40,11 @@ from ramify import (
     Select,
     Server,
     Sheet,
+    Sift,
     Trunk,
     Windows,
 )
+from ramify.curate.filters import TooShort
 from ramify.ground.step import Step
 from ramify.runs.engine import job_of
 from ramify.runs.job import KINDS, Job
@@ -53,7 +55,7 @@ from .tiny import STEP, loaded, make, prints, told
 
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
-DATA = ("read", "dedup", "tokenizer", "broughttokenizer", "tokenize")
+DATA = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize")
 CHOICES = ("decontaminate", "contamination", "domainrecall", "fetch")
 QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
@@ -101,6 +103,7 @@ def jobs(
     more = (
         Evaluate(name="left", model=at, corpora=corpora, seq_len=16),
         Forecast(name="foretold", trunk=at, ends_at=10 * STEP, left=Ref(name="left")),
+        Sift(name="sifted", corpus=Ref(name="clean"), part="words", filters=(TooShort(),)),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),

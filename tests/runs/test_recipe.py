@@ -18,6 +18,7 @@ from ramify import (
     Corpus,
     Ema,
     Evaluate,
+    Extraction,
     Files,
     ModelConfig,
     Numerics,
@@ -223,6 +224,10 @@ OTHER: dict[str, dict[str, Any]] = {
     "fetch": {
         "index": ("others",), "domains": Ref(name="other"), "base": "other", "media": (),
         "most_record_bytes": 1000,
+    },
+    "sift": {
+        "corpus": Ref(name="other"), "part": "a", "extraction": Extraction(code=False),
+        "filters": (TooShort(characters=9),),
     },
     "tokenizer": {
         "corpora": {"a": Corpus(ref=Ref(name="read"))},

@@ -82,17 +82,24 @@ class _From(io.RawIOBase):
 def _warc(stream: BinaryIO) -> Iterator[Answer]:
     iterator = need("fastwarc.warc", extra=EXTRA).ArchiveIterator
     start: int | None = 0
+    first = True
     while start is not None:
-        last = start
+        last, told = start, first  # the record that broke off is met again when looked for anew
+        first = False
         try:
             for record in iterator(_From(stream, start), parse_http=False):
-                last = max(last, start + record.stream_pos)
+                last, told = max(last, start + record.stream_pos), True
                 yield from _answer(record)
         except (OSError, ValueError) as error:
-            yield Answer(None, b"", "", None, f"malformed: {' '.join(str(error).split())[:150]}")
+            if told:
+                yield Answer(None, b"", "", None, _malformed(error))
             start = _next_record(stream, last + 1)
         else:
             start = None
+
+
+def _malformed(error: Exception) -> str:
+    return f"malformed: {' '.join(str(error).split())[:150]}"
 
 
 def _next_record(stream: BinaryIO, after: int) -> int | None:
@@ -185,7 +192,7 @@ def _arc(stream: BinaryIO) -> Iterator[Answer]:
                 yield _arc_answer(found, content)
             first = False
     except (OSError, ValueError, EOFError) as error:
-        yield Answer(None, b"", "", None, f"malformed: {' '.join(str(error).split())[:150]}")
+        yield Answer(None, b"", "", None, _malformed(error))
     if strange:
         yield Answer(None, b"", "", None, f"malformed: {strange} lines between records")
 

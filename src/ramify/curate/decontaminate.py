@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 from ramify.curate.contamination import Finding, excerpt, find
 from ramify.curate.items import Items, files_of, read_items
 from ramify.curate.ledger import Ledger
-from ramify.curate.selection_steps import Contamination, Decontaminate
-from ramify.curate.sift import (
+from ramify.curate.passing import (
     MADE_IN,
     Shard,
     batches,
@@ -28,6 +27,7 @@ from ramify.curate.sift import (
     sift_shard,
     write_counts,
 )
+from ramify.curate.selection_steps import Contamination, Decontaminate
 from ramify.curate.tables import shards_of, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ramify.curate.passing import corpus_shards
 from ramify.curate.selection_steps import DomainRecall
-from ramify.curate.sift import corpus_shards
 from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.extras import need

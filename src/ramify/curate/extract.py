@@ -53,9 +53,9 @@ SPECIAL = f"pre, {HINTS}"
 NOT_ARTICLE = (
     "header", "footer",
     *(f'[class*="{word}" i]' for word in (
-        "caption", "comment", "related", "newsletter", "byline", "gallery", "copyright", "popup", "tags",
-        "share", "more-")),
-    *(f'[id*="{word}" i]' for word in ("comment", "signup", "consent", "tags")),
+        "caption", "comment", "related", "newsletter", "byline", "gallery", "copyright", "tags", "share",
+        "more-")),
+    *(f'[id*="{word}" i]' for word in ("comment", "consent")),
 )  # fmt: skip
 
 
@@ -77,7 +77,10 @@ def extract(page: str, how: Extraction) -> Extracted:
     broken = _too_much(page)
     if broken is not None:
         return Extracted("", broken=broken)
-    tree = need("resiliparse.parse.html", extra=EXTRA).HTMLTree.parse(page)
+    try:
+        tree = need("resiliparse.parse.html", extra=EXTRA).HTMLTree.parse(page)
+    except UnicodeEncodeError as error:  # a lone surrogate, from a row of JSON
+        return Extracted("", broken=f"not_text: invalid UTF-8 at character {error.start}")
     if tree.body is None:
         return Extracted("")
     formulas = Formulas()

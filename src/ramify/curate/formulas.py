@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from ramify.curate.mathml import latex_of, tidy, unwrapped
 
-BEGIN, END = "\U0010f2a0", "\U0010f2a1"
+BEGIN, END = "\u2983\u2985", "\u2986\u2984"  # trafilatura takes private characters out
 MARK = re.compile(f"{BEGIN}([0-9]+){END}")
 # Of what a server of formula images is asked: the LaTeX stands in the address.
 IMAGE = re.compile(
@@ -236,11 +236,9 @@ READERS = (
     (IMAGES, _of_image),
     (".math-container, .math-tex, span.math, .math.inline, .math.display, formula", _of_span),
 )
-# Few and cheap: a page where none of them matches has none of what READERS look for.
-HINTS = (
-    'math, mjx-container, formula, script[type^="math/"], [class*="math" i], [class*="katex"],'
-    ' img[src*="tex" i]'
-)
+# Few and cheap: a page where none of them matches has none of what READERS look for. What KaTeX and
+# MathJax 3 make matches by the MathML within, or by its class.
+HINTS = 'math, script[type^="math/"], [class*="math" i], img[src*="tex" i]'
 
 
 def delimited(text: str) -> int:

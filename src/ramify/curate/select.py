@@ -16,8 +16,8 @@ import pyarrow as pa
 from ramify.curate import corpora
 from ramify.curate.domains import domain_of, recalled
 from ramify.curate.ledger import Ledger
+from ramify.curate.passing import MADE_IN, corpus_shards, plan_of, sift_shard, write_counts
 from ramify.curate.quality_steps import Select
-from ramify.curate.sift import MADE_IN, corpus_shards, plan_of, sift_shard, write_counts
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Input, Tell
 

@@ -1,129 +1,127 @@
-"""A finished corpus passed on shard by shard: each document kept as it is or dropped with its reason.
+"""Passes a corpus through extraction and filters again, shard by shard.
 
-corpus ─► shards of documents and held_out ─► verdicts ─┬─► documents, held_out
-                                                        └─► dropped (why)
+corpus ─► shards ─► text out of markup, if asked ─► filters ─┬─► documents, held_out (all columns)
+                                                             └─► dropped (why)
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ramify.curate.extract import extract
+from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
-from ramify.curate.read import COUNTS
-from ramify.curate.tables import shards_of, writing
+from ramify.curate.read import ASIDE_CHARACTERS, COUNTS
+from ramify.curate.rows import identity
+from ramify.curate.steps import Sift
+from ramify.curate.tables import Table, columns_there, conformed, shards_of, with_further, writing
 from ramify.ground import files
-from ramify.ground.errors import BadInput
-from ramify.ground.step import Input
+from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.step import Input, Tell
 
-PLACES = ("documents", "held_out")
-MADE_IN = tuple(f"{place}/*.parquet" for place in (*PLACES, "dropped"))
 BATCH_ROWS = 1024
-BATCH_BYTES = 2 << 20  # of text looked at at once, so that what is made of it stays in the cache
-
-Verdict = Callable[[pa.Table], Sequence[str | None]]
+PLACES = ("documents", "held_out")
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One parquet file of a corpus and which of its two folders it lies in."""
+def run_sift(step: Sift, inputs: Mapping[str, Input], out: Path, tell: Tell) -> dict[str, Any]:
+    """Make in `out` the corpus that is left of another: documents, held_out, dropped, counts.
 
-    place: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """What files made of it are called where both folders' lie together."""
-        return self.path.name if self.place == "documents" else f"{self.place}-{self.path.name}"
-
-
-def corpus_shards(given: Input, part: str | None = None) -> list[Shard]:
-    """Return a corpus' shards in order; BadInput where there is none."""
-    folder = given.path / part if part else given.path
-    found = [Shard(place, path) for place in PLACES for path in shards_of(folder / place)]
-    if not found:
-        inside = sorted(x.parent.name for x in given.path.glob("*/documents"))
-        hint = f"its parts: {', '.join(inside)}" if inside else "name a step that makes a corpus"
-        raise BadInput(f"{folder} holds no documents", hint=hint)
-    return found
-
-
-def plan_of(shards: Sequence[Shard], given: Input, **more: Any) -> dict[str, Any]:
-    """Return what the work is cut from, for the ledger."""
-    listing = [[shard.name, shard.path.stat().st_size] for shard in shards]
-    return {"input": given.fingerprint, "listing": listing, **more}
+    Every column is carried. Goes on after the last shard that an earlier attempt finished. Raises
+    NotFound where there is no corpus, BadInput where nothing is left of it.
+    """
+    given = inputs["corpus"]
+    home = given.path / step.part if step.part else given.path
+    shards = [(place, path) for place in PLACES for path in shards_of(home / place)]
+    if not any(place == "documents" for place, _ in shards):
+        raise NotFound(
+            f"{step.corpus.name} holds no documents" + (f" in {step.part!r}" if step.part else ""),
+            hint="name a corpus, and the part of it where it has parts: Sift(..., part=...)",
+        )
+    plan = {"input": given.fingerprint, "listing": identity(str([p.name for _, p in shards]))}
+    made_in = [*(f"{place}/*.parquet" for place in PLACES), "dropped/*.parquet"]
+    ledger = Ledger(out, plan, made_in)
+    for place, path in shards[len(ledger.shards) :]:
+        _sift_shard(step, place, path, out, ledger)
+        tell(len(ledger.shards), len(shards), "shards")
+    return _finish(step, ledger, out)
 
 
-def batches(path: Path) -> Iterator[pa.Table]:
-    """Yield a shard's rows with all their columns, some at a time."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS):
-            size = pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
-            cuts = np.flatnonzero(np.diff(np.cumsum(size) // BATCH_BYTES)) + 1
-            for first, last in pairwise([0, *cuts.tolist(), batch.num_rows]):
-                yield pa.Table.from_batches([batch.slice(first, last - first)])
-
-
-def sift_shard(shard: Shard, out: Path, verdict: Verdict) -> tuple[dict[str, Any], list[Path]]:
-    """Write a shard's kept and dropped documents; return its counts and the files made."""
-    schema = pq.read_schema(shard.path)
-    paths = {
-        out / shard.place / shard.path.name: schema,
-        out / "dropped" / shard.name: schema.append(pa.field("reason", pa.string())),
-    }
-    dropped: Counter[str] = Counter()
-    size = {"kept": 0, "dropped": 0}
-    seen = 0
-    with writing(paths) as (kept_table, dropped_table):
-        for rows in batches(shard.path):
-            reasons = pa.array(verdict(rows), pa.string())
-            keeps = pc.is_null(reasons)
-            kept, lost = rows.filter(keeps), rows.filter(pc.invert(keeps))
-            why = reasons.filter(pc.invert(keeps))
-            kept_table.write(kept)
-            dropped_table.write(lost.append_column("reason", why))
-            dropped.update(reason.split(":", 1)[0] for reason in why.to_pylist())
-            seen += rows.num_rows
-            for name, some in (("kept", kept), ("dropped", lost)):
-                size[name] += pc.sum(pc.binary_length(some["text"])).as_py() or 0
-    counts = {
-        "place": shard.place,
-        "seen": seen,
-        "kept": kept_table.rows,
-        "dropped": dict(dropped),
-        "bytes": size,
-    }
-    assert seen == kept_table.rows + dropped.total(), "a document was lost or doubled"
-    return counts, list(paths)
-
-
-def total(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the counts of all shards together: seen is kept and dropped; `held_out` is of the kept."""
-    dropped: Counter[str] = Counter()
+def _sift_shard(step: Sift, place: str, path: Path, out: Path, ledger: Ledger) -> None:
+    schema = with_further(path)
+    dropped_schema = schema.append(pa.field("reason", pa.string()))
+    name = path.name if place == "documents" else f"{place}-{path.name}"
+    paths = {out / place / path.name: schema, out / "dropped" / name: dropped_schema}
+    counts: Counter[str] = Counter()
     size: Counter[str] = Counter()
-    for shard in shards:
-        dropped.update(shard["dropped"])
+    rows = 0
+    with writing(paths) as (kept, dropped):
+        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=columns_there(path)):
+            table = conformed(pa.Table.from_batches([batch]), schema)
+            rows += table.num_rows
+            for row in table.to_pylist():
+                _sift_row(step, row, (kept, dropped), counts, size)
+    seen = sum(count for what, count in counts.items() if not what.startswith("formulas "))
+    assert seen == rows == kept.rows + dropped.rows, "a document was lost or doubled"
+    ledger.add({"place": place, "counts": dict(counts), "bytes": dict(size)}, paths)
+
+
+def _sift_row(
+    step: Sift,
+    row: dict[str, Any],
+    tables: tuple[Table, Table],
+    counts: Counter[str],
+    size: Counter[str],
+) -> None:
+    before, why = row["text"], None
+    text = before
+    if step.extraction is not None:
+        found = extract(before, step.extraction)
+        text, why = found.text, found.broken
+        if why is None:
+            counts.update(
+                {"formulas seen": found.formulas_seen, "formulas kept": found.formulas_kept}
+            )
+    if why is None:
+        text, why = sift((NotText(), *step.filters), text)
+    size["seen"] += len(before.encode())
+    if why is None:
+        tables[0].add({**row, "text": text})
+        counts["kept"] += 1
+        size["kept"] += len(text.encode())
+    else:
+        tables[1].add({**row, "text": before[:ASIDE_CHARACTERS], "reason": why})
+        counts[why.split(":", 1)[0]] += 1
+
+
+def _finish(step: Sift, ledger: Ledger, out: Path) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    held_out = 0
+    for shard in ledger.shards:
+        counts.update(shard["counts"])
         size.update(shard["bytes"])
-    return {
-        "seen": sum(shard["seen"] for shard in shards),
-        "kept": sum(shard["kept"] for shard in shards),
-        "held_out": sum(x["kept"] for x in shards if x["place"] == "held_out"),
-        "dropped": dict(sorted(dropped.items())),
-        "bytes": {"kept": size["kept"], "dropped": size["dropped"]},
+        held_out += shard["counts"].get("kept", 0) if shard["place"] == "held_out" else 0
+    formulas = {"seen": counts.pop("formulas seen", 0), "kept": counts.pop("formulas kept", 0)}
+    seen, kept = counts.total(), counts.pop("kept", 0)
+    if not kept:
+        why = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+        raise BadInput(f"nothing is left of {seen} documents: {why}", hint="loosen the filters")
+    facts: dict[str, Any] = {
+        "seen": seen,
+        "kept": kept,
+        "held_out": held_out,
+        "dropped": dict(sorted(counts.items())),
+        "bytes": {"seen": size["seen"], "kept": size["kept"]},
     }
-
-
-def write_counts(ledger: Ledger, out: Path, **more: Any) -> dict[str, Any]:
-    """Write counts.json from the ledger's shards and return it."""
-    facts = {**total(ledger.shards), **more}
-    files.write_json(out / COUNTS, facts)
+    if step.extraction is not None:
+        facts["formulas"] = formulas
+    files.write_json(
+        out / COUNTS, {**facts, "filters": [filter_.model_dump() for filter_ in step.filters]}
+    )
     return facts

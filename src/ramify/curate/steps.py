@@ -136,6 +136,25 @@ class Read(Step):
                 return TEXT
 
 
+class Sift(Step):
+    """A corpus passed through filters again, in the order given, and through extraction before, if asked.
+
+    For what is only known later: markup that was fetched, a language or rules after a classifier. What
+    was held out is sifted too and stays held out; all columns are carried.
+    """
+
+    corpus: Ref
+    part: str | None = None  # which corpus of a Dedup; None: the step has only one
+    extraction: Extraction | None = None  # None: the texts are texts already
+    filters: tuple[Filter, ...] = ()
+
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> Self:
+        if not self.filters and self.extraction is None:
+            raise BadInput("nothing to sift by", hint="give filters, or an extraction, or both")
+        return self
+
+
 class Dedup(Step):
     """Several corpora without near-duplicates, in and across them, each with documents held out.
 

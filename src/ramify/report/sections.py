@@ -327,14 +327,14 @@ def curation(summary: Summary) -> Markup | None:
 
 
 def _curated(name: str, kind: str, facts: Mapping[str, Any]) -> Iterator[Markup]:
-    if kind in ("read", "annotate", "score", "select", "decontaminate"):
+    if kind in ("read", "sift", "annotate", "score", "select", "decontaminate"):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["dropped"].items())
         dropped = sum(facts["dropped"].values())
         yield row_of(
             name,
             f"{facts['seen']:,}",
-            f"{facts['kept']:,}",
-            "",
+            f"{facts['kept'] - facts.get('held_out', 0):,}",
+            f"{facts['held_out']:,}" if facts.get("held_out") else "",
             f"{dropped:,}",
             show_bytes(facts["bytes"]["kept"]),
             tag("span", reasons, class_="why"),

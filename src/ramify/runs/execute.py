@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
-from ramify.curate.steps import Dedup, Read
+from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
@@ -36,6 +36,7 @@ MAKERS: dict[type[Step], str] = {
     Contamination: "ramify.curate.decontaminate:run_contamination",
     DomainRecall: "ramify.curate.domains:run_recall",
     Fetch: "ramify.curate.fetch:run_fetch",
+    Sift: "ramify.curate.sift:run_sift",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

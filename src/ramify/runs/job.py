@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
-from ramify.curate.steps import Dedup, Read
+from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
@@ -33,6 +33,7 @@ KINDS: dict[str, type[Step]] = {
         Contamination,
         DomainRecall,
         Fetch,
+        Sift,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
