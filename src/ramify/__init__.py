@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Decontaminate,
         DomainRecall,
         Fetch,
+        Remove,
     )
     from ramify.curate.steps import Dedup, Files, PythonInstallation, Read
     from ramify.evals.steps import Cooled, Evaluate, Forecast
@@ -50,6 +51,7 @@ _HOMES = {
         "Decontaminate",
         "DomainRecall",
         "Fetch",
+        "Remove",
     ),
     "ramify.curate.steps": ("Dedup", "Files", "PythonInstallation", "Read"),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
@@ -80,7 +82,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
     "Read", "Files", "PythonInstallation", "Dedup",
-    "Decontaminate", "Contamination", "DomainRecall", "Fetch",
+    "Decontaminate", "Contamination", "DomainRecall", "Fetch", "Remove",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

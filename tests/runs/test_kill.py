@@ -25,6 +25,7 @@ from ramify import (
     Interpolate,
     Recipe,
     Ref,
+    Remove,
     Trunk,
     Windows,
 )
@@ -38,7 +39,7 @@ from .tiny import STEP, loaded, make, prints, told
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = (
-    "read", "dedup", "decontaminate", "contamination", "domainrecall", "fetch", "tokenizer", "broughttokenizer", "tokenize",
+    "read", "dedup", "decontaminate", "contamination", "domainrecall", "fetch", "remove", "tokenizer", "broughttokenizer", "tokenize",
 )  # fmt: skip
 RUNS = ("trunk", "cooldown", "cosine")
 AFTER = ("average", "emaaverage", "interpolate", "evaluate", "export", "complete")
@@ -79,6 +80,7 @@ def jobs(whole: Lab, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
         Decontaminate(name="decontaminated", **looked),
         Contamination(name="contamination", **looked),
         DomainRecall(name="domains", corpus=Ref(name="clean"), part="sums", score="part"),
+        Remove(name="removed", corpus=Ref(name="clean"), part="sums", lists=(str(home / "urls"),)),
         Fetch(name="pages", index=(str(archive(home)),), urls=str(home / "urls"), base=str(home)),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),

@@ -224,6 +224,9 @@ OTHER: dict[str, dict[str, Any]] = {
         "index": ("others",), "domains": Ref(name="other"), "base": "other", "media": (),
         "most_record_bytes": 1000,
     },
+    "remove": {
+        "corpus": Ref(name="other"), "part": "b", "lists": ("others",), "licenses": ("cc0",),
+    },
     "tokenizer": {
         "corpora": {"a": Corpus(ref=Ref(name="read"))},
         "vocab": 512, "sample_bytes": 1000, "control": ("<|end|>",), "seed": 1,

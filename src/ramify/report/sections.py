@@ -327,7 +327,7 @@ def curation(summary: Summary) -> Markup | None:
 
 
 def _curated(name: str, kind: str, facts: Mapping[str, Any]) -> Iterator[Markup]:
-    if kind in ("read", "decontaminate"):
+    if kind in ("read", "decontaminate", "remove"):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["dropped"].items())
         dropped = sum(facts["dropped"].values())
         yield row_of(

@@ -214,6 +214,7 @@ def _rank(row: Row) -> int:
         "contamination",
         "domainrecall",
         "fetch",
+        "remove",
         "tokenizer",
         "broughttokenizer",
         "tokenize",

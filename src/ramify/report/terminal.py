@@ -35,6 +35,7 @@ DATA_KINDS = (
     "contamination",
     "domainrecall",
     "fetch",
+    "remove",
     "tokenizer",
     "broughttokenizer",
     "tokenize",
@@ -259,7 +260,7 @@ def told_of(row: Row) -> str:
     """Return in a few words what a step made that is no run."""
     facts = row.facts
     match row.kind:
-        case "read":
+        case "read" | "remove":
             size = show_bytes(facts["bytes"]["kept"])
             return f"{facts['kept']:,} of {facts['seen']:,} documents kept · {size}"
         case "dedup":

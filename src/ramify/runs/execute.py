@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
@@ -29,6 +29,7 @@ MAKERS: dict[type[Step], str] = {
     Contamination: "ramify.curate.decontaminate:run_contamination",
     DomainRecall: "ramify.curate.domains:run_recall",
     Fetch: "ramify.curate.fetch:run_fetch",
+    Remove: "ramify.curate.remove:run_remove",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
 from ramify.curate.steps import Dedup, Read
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -26,6 +26,7 @@ KINDS: dict[str, type[Step]] = {
         Contamination,
         DomainRecall,
         Fetch,
+        Remove,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
