@@ -75,8 +75,8 @@ def prose() -> list[str]:
 def pairs_of(words: list[str], level: float, count: int, chance: random.Random) -> list[str]:
     """Return texts two by two: stretches of prose that share so many 5-grams, the rest their own.
 
-    Of the 6 million words every stretch is drawn anew, its words shuffled in runs of three, so that
-    no two documents share a 5-gram by being drawn from the same place.
+    A stretch is made of runs of three words, each drawn anew, so that no two documents share a 5-gram
+    by being drawn from the same place.
     """
     shared = round(2 * GRAMS * level / (1 + level))
     texts = []
@@ -209,6 +209,9 @@ def judged(
 
 
 def run_ramify(folder: Path, out: Path) -> dict[str, Any]:
+    """In a process of its own: a Dedup step, from the parquet files to the parquet files."""
+    import ramify.curate.dedup  # noqa: F401, PLC0415  # clocks begin after the imports
+
     began, clock = cpu_seconds(), time.perf_counter()
     facts = dedup(folder, out)
     return {

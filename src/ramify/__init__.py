@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Decontaminate,
         DomainRecall,
         Fetch,
+        Remove,
     )
     from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read, Sift
     from ramify.evals.steps import Cooled, Evaluate, Forecast
@@ -88,6 +89,7 @@ _HOMES = {
         "Decontaminate",
         "DomainRecall",
         "Fetch",
+        "Remove",
     ),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
     "ramify.ground.server": ("Cap", "Server"),
@@ -120,7 +122,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
-    "Decontaminate", "Contamination", "DomainRecall", "Fetch",
+    "Decontaminate", "Contamination", "DomainRecall", "Fetch", "Remove",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

@@ -14,7 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ramify.curate.near import U64, Clusters, band_hashes, jaccard, shingles, signatures
+from ramify.curate.near import (
+    U64,
+    Clusters,
+    Sets,
+    band_hashes,
+    distinct,
+    jaccard,
+    shingle_sets,
+    shingles,
+    signatures,
+)
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "dedup"
 TEXT = st.lists(st.sampled_from(["a", "b", "c", "d", "É", "é"]), max_size=30).map(" ".join)
@@ -131,3 +141,33 @@ def test_planted_pairs_among_a_thousand_news_articles_are_all_found_and_nothing_
         for one in fates.dropped.nonzero()[0]
     }
     assert found == truth
+
+
+@given(
+    texts=st.lists(TEXT | st.sampled_from(["", " a", "a\u3000b "]), max_size=8),
+    words=st.integers(1, 6),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_sets_of_many_texts_are_those_of_each(texts: list[str], words: int) -> None:
+    together = [x.tolist() for x in shingle_sets(pa.array(texts, pa.string()), words)]
+    assert together == [shingles(text, words).tolist() for text in texts]
+    assert [len(x) for x in together] == [len(grams(text, words)) for text in texts]
+
+
+@given(st.lists(st.integers(0, 9)))
+def test_distinct_values_are_a_sorted_set(values: list[int]) -> None:
+    assert distinct(np.array(values, np.uint64)).tolist() == sorted(set(values))
+
+
+def test_sets_come_back_from_the_disk_as_they_were_put_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ramify.curate.near.WAITING_BYTES", 64)
+    chance = np.random.default_rng(0)
+    kept = {rank: np.sort(chance.integers(0, 99, rank, np.uint64)) for rank in (7, 2, 0, 9)}
+    sets = Sets(tmp_path / "sets", 12)
+    for rank, values in kept.items():
+        sets.add(rank, values)
+    sets.close()
+    assert sets.ranks.tolist() == [0, 2, 7, 9]
+    assert all(sets[rank].tolist() == values.tolist() for rank, values in kept.items())

@@ -323,3 +323,26 @@ def test_what_cannot_be_read_is_refused_in_a_line(make: Callable[[], object], wh
 def test_a_source_packed_anew_is_not_the_source_of_the_path() -> None:
     with pytest.raises(Mismatch, match=r"a has .*segments=5.* on the path it leaves"):
         Path(1, (one(),), SIZES).branch(8, segments={"a": SourceSize(5, 8)})
+
+
+@given(paths(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_stretch_is_seen_in_just_the_rows_that_take_it_in(
+    given_path: tuple[Path, int], data: st.DataObject
+) -> None:
+    path, end = given_path
+    source = data.draw(st.sampled_from(NAMES))
+    size = path.segments[source].tokens
+    first = data.draw(st.integers(0, size - 1))
+    last = data.draw(st.integers(first + 1, min(size, first + 30)))
+    expected = sorted(
+        (begin, row.cursor)
+        for begin in positions(path, end)
+        for row in path.rows(begin)
+        if row.source == source
+        and row.start < last
+        and row.start + path.span_at(begin).seq_len > first
+    )
+    found = [(sight.tokens, sight.cursor) for sight in path.sights(source, first, last, end)]
+    assert sorted(found) == expected
+    assert all(s.epoch == s.cursor // size for s in path.sights(source, first, last, end))

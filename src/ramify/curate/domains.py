@@ -76,6 +76,13 @@ def urls_in(path: Path) -> Iterator[str]:
             for batch in file.iter_batches(columns=["url"]):
                 yield from batch["url"].drop_null().to_pylist()
         return
+    yield from lines_in(path)
+
+
+def lines_in(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file that hold something; NotFound if it is not there."""
+    if not path.is_file():
+        raise NotFound(f"no list at {path}", hint="give a file that exists")
     kind = COMPRESSION.get(path.suffix)
     with pa.input_stream(str(path), compression=kind) as stream:
         for line in io.TextIOWrapper(stream, "utf-8", "replace"):

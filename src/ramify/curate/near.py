@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -95,29 +96,46 @@ def shingle_sets(texts: pa.Array, words: int) -> Iterator[U64]:
     """Yield `shingles` of each of many texts."""
     split = pc.utf8_split_whitespace(pc.utf8_lower(texts.cast(pa.large_string())))
     encoded = split.flatten().dictionary_encode()
-    hashed = word_hashes(encoded.dictionary)[encoded.indices.to_numpy(zero_copy_only=False)]
-    empty = word_hashes(pa.array([""], pa.large_string()))
-    filled = pc.not_equal(split.flatten(), "").to_numpy(zero_copy_only=False)
+    which = encoded.indices.to_numpy(zero_copy_only=False)
+    filled = pc.not_equal(encoded.dictionary, "").to_numpy(zero_copy_only=False)[which]
     sizes = pc.list_value_length(split).to_numpy(zero_copy_only=False)
-    ends = np.cumsum(sizes)
-    for first, last in zip(ends - sizes, ends, strict=True):
-        own = hashed[first:last][filled[first:last]]
-        yield _set(own if own.size else empty, words)
+    starts = np.cumsum(np.concatenate([[0], filled]))[np.cumsum(np.concatenate([[0], sizes]))]
+    hashed = word_hashes(encoded.dictionary)[which[filled]]
+    grams = _grams(hashed, words)
+    nothing = _grams(word_hashes(pa.array([""], pa.large_string())), 1)
+    for first, last in pairwise(starts.tolist()):
+        if last - first >= words:
+            yield distinct(grams[first : last - words + 1])
+        elif last > first:
+            yield _grams(hashed[first:last], last - first)
+        else:
+            yield nothing
 
 
-def _set(hashed: U64, words: int) -> U64:
-    length = min(words, len(hashed))
-    grams = np.zeros(len(hashed) - length + 1, np.uint64)
+def _grams(hashed: U64, length: int) -> U64:
+    """Return the hash of the n-gram that begins at each word, texts taken end to end."""
+    grams = np.zeros(max(0, len(hashed) - length + 1), np.uint64)
     for place in range(length):
         grams = (grams ^ hashed[place : place + len(grams)]) * ODD
         grams ^= grams >> np.uint64(31)
-    return np.unique(grams)
+    return grams
+
+
+def distinct(values: U64) -> U64:
+    """Return the sorted set of values; several times as fast as `np.unique` on some hundreds."""
+    ordered = np.sort(values)
+    first = np.empty(len(ordered), np.bool_)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
 
 
 def jaccard(left: U64, right: U64) -> float:
     """Return |A and B| / |A or B| of two sorted sets."""
-    both = np.intersect1d(left, right, assume_unique=True).size
-    return both / (left.size + right.size - both)
+    every = np.concatenate([left, right])
+    every.sort()
+    both = int(np.count_nonzero(every[1:] == every[:-1]))
+    return both / (len(every) - both)
 
 
 class Grams(Protocol):

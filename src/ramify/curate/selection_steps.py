@@ -47,6 +47,28 @@ class Decontaminate(Contamination):
     """A corpus without the documents that hold evaluation items, and a report of what was found."""
 
 
+class Remove(Step):
+    """A corpus without the documents that lists name, and without licences that are not wanted.
+
+    A list is a text file of document ids and URLs, one a line. It is read when the step is made: what
+    is listed later goes at the next build, after `ramify forget`. With `licenses`, a document stays
+    only where its column `license` is one of them, in any case; one without a licence goes.
+    """
+
+    corpus: Ref
+    part: str | None = None
+    lists: tuple[str, ...] = ()
+    licenses: tuple[str, ...] | None = None  # None: any
+
+    _is_inside = field_validator("part")(inside)
+
+    @model_validator(mode="after")
+    def _removes_something(self) -> Self:
+        if not self.lists and self.licenses is None:
+            raise BadInput(f"{self.name} removes nothing", hint="give lists or licenses")
+        return self
+
+
 class DomainRecall(Step):
     """Say from which domains more pages are worth fetching, by the scores of pages that are there.
 

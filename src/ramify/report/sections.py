@@ -327,7 +327,7 @@ def curation(summary: Summary) -> Markup | None:
 
 
 def _curated(name: str, kind: str, facts: Mapping[str, Any]) -> Iterator[Markup]:
-    if kind in ("read", "sift", "annotate", "score", "select", "decontaminate"):
+    if kind in ("read", "sift", "remove", "annotate", "score", "select", "decontaminate"):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["dropped"].items())
         dropped = sum(facts["dropped"].values())
         yield row_of(

@@ -257,7 +257,7 @@ def told_of(row: Row) -> str:
     """Return in a few words what a step made that is no run."""
     facts = row.facts
     match row.kind:
-        case "read" | "sift":
+        case "read" | "sift" | "remove":
             size = show_bytes(facts["bytes"]["kept"])
             return f"{facts['kept']:,} of {facts['seen']:,} documents kept · {size}"
         case "dedup":

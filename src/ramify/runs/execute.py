@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
-from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
 from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
@@ -37,6 +37,7 @@ MAKERS: dict[type[Step], str] = {
     DomainRecall: "ramify.curate.domains:run_recall",
     Fetch: "ramify.curate.fetch:run_fetch",
     Sift: "ramify.curate.sift:run_sift",
+    Remove: "ramify.curate.remove:run_remove",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

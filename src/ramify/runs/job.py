@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
-from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch
+from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
 from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -34,6 +34,7 @@ KINDS: dict[str, type[Step]] = {
         DomainRecall,
         Fetch,
         Sift,
+        Remove,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,

@@ -40,7 +40,7 @@ def trace(lab: Lab, document: str) -> Iterator[str]:
     `document` is an id, its first 6 digits or more, or a URL. A run tells of its own tokens, a
     branch not of its parent's. Raises NotFound where no step has it.
     """
-    found = [place for place in lab.places() if not (place.is_run or place.is_partial)]
+    found = _in_order(lab)
     ids = {document} if ID.fullmatch(document) else _of_url(found, document)
     seen: set[str] = set()
     stretches: list[Stretch] = []
@@ -59,6 +59,23 @@ def trace(lab: Lab, document: str) -> Iterator[str]:
     for place in lab.places():
         if place.is_run:
             yield from _in_run(lab, place, stretches)
+
+
+def _in_order(lab: Lab) -> list[Place]:
+    """Return the finished steps that are no runs, each after those that it was made from."""
+    waiting = {x.name: x for x in lab.places() if not (x.is_run or x.is_partial)}
+    found: list[Place] = []
+
+    def take(name: str) -> None:
+        place = waiting.pop(name, None)
+        if place is not None:
+            for parent in lab.parents(place).values():
+                take(parent["name"])
+            found.append(place)
+
+    for name in list(waiting):
+        take(name)
+    return found
 
 
 def _of_url(steps: Sequence[Place], url: str) -> set[str]:
