@@ -10,8 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from tests.runs.tiny import make
 
+from ramify.curate.quality_steps import Select
+from ramify.curate.steps import Dedup
 from ramify.recipes.finemath import recipe
 from ramify.runs.lab import Lab
+from ramify.runs.plan import plan
+from ramify.runs.recipe import load
 
 ITEM = "a farmer sells nine baskets of plums at the market and keeps two thirds of what he earns"
 STEPS = (
@@ -72,3 +76,14 @@ def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Pat
 def told(lab: Lab, name: str) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads((lab.at(name) / "record.json").read_text())["facts"]
     return facts
+
+
+def test_it_is_planned_without_anything_there_as_the_paper_has_it(tmp_path: Path) -> None:
+    found = load("finemath", {"index": '["cc.cdx.gz"]', "items": '["gsm8k.parquet"]'})
+    assert len(plan(found, Lab(tmp_path / "lab")).to_do) == len(found.steps)
+    dedup = found.by_name["math/deduplicated"]
+    assert isinstance(dedup, Dedup)
+    assert (dedup.bands, dedup.rows) == (1, 10)
+    thresholds = [step.at_least for step in found.steps if isinstance(step, Select)]
+    assert thresholds == [3, 4]
+    assert found.by_name["pages/recalled"].refs()["source.ref"].name == "pages/fetched"
