@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
 def highest(body: dict[str, Any]) -> int:
     """Return the highest score that the asked form allows, 5 where none is asked for."""
     form = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
-    return max(form.get("properties", {}).get("score", {}).get("enum", [5]))
+    return int(max(form.get("properties", {}).get("score", {}).get("enum", [5])))
 
 
 class Server(ThreadingHTTPServer):

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ramify.curate.filters import Filter, Mask, TooShort
+from ramify.curate.filters import Filter, TooShort
+from ramify.curate.masks import Mask
 from ramify.curate.sift import run_sift
 from ramify.curate.steps import Extraction, Sift
 from ramify.curate.tables import DOCUMENT

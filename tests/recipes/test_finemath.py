@@ -13,6 +13,8 @@ from tests.runs.tiny import make
 from ramify.curate.quality_steps import Select
 from ramify.curate.steps import Dedup
 from ramify.recipes.finemath import recipe
+from ramify.report.funnel import funnel
+from ramify.report.samples import write_samples
 from ramify.runs.lab import Lab
 from ramify.runs.plan import plan
 from ramify.runs.recipe import load
@@ -71,6 +73,17 @@ def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Pat
     assert three["dropped"] == {"contaminated": 1}
     assert three["seen"] > told(lab, "math/4plus")["kept"] > 0
     assert told(lab, "finemath-3plus")["tokens"] > told(lab, "finemath-4plus")["tokens"] > 0
+    steps = funnel(lab, "finemath-3plus")
+    assert [step.name for step in steps][-3:] == [
+        "math/deduplicated",
+        "math/3plus",
+        "finemath-3plus",
+    ]
+    assert all(step.seen == step.kept + sum(step.dropped.values()) for step in steps)
+    assert steps[-1].tokens == told(lab, "finemath-3plus")["tokens"]
+    page = write_samples(lab, "finemath-3plus", tmp_path / "samples.html").read_text()
+    assert "contaminated: farm plums" in page
+    assert "<script" not in page
 
 
 def told(lab: Lab, name: str) -> dict[str, Any]:

@@ -18,8 +18,17 @@ from ramify.commands.shared import (
 
 
 @app.command("show")
-def show_command(lab_dir: InLab = None, as_json: AsJson = False) -> None:
-    """Draw a lab as a tree: parents, mixtures, tokens, losses, decay state, cost."""
+def show_command(
+    name: Annotated[
+        str | None, typer.Argument(help="A corpus: what went in and out of each of its steps")
+    ] = None,
+    lab_dir: InLab = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a lab as a tree: parents, mixtures, tokens, losses, decay state, cost; or a corpus as a funnel."""
+    if name is not None:
+        _show_funnel(name, lab_dir, as_json)
+        return
     from ramify.report.summary import summary
 
     told = summary(found_lab(lab_dir))
@@ -33,6 +42,16 @@ def show_command(lab_dir: InLab = None, as_json: AsJson = False) -> None:
     terminal.print(closing(told))
 
 
+def _show_funnel(name: str, lab_dir: Path | None, as_json: bool) -> None:
+    from ramify.report.funnel import funnel, funnel_table
+
+    passages = funnel(found_lab(lab_dir), name)
+    if as_json:
+        print(json.dumps([vars(each) for each in passages], indent=1))
+    else:
+        console().print(funnel_table(passages))
+
+
 @app.command("look")
 def look_command(
     name: Annotated[str, typer.Argument(help="A corpus, or a run with --batch")],
@@ -44,8 +63,16 @@ def look_command(
         int | None, typer.Option("--batch", help="Decode this batch of a run, from 0")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the choice of documents")] = 0,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Write documents of all its steps to this page")
+    ] = None,
 ) -> None:
     """Look at data: documents kept and dropped, or a batch of a run, decoded."""
+    if page is not None:
+        from ramify.report.samples import write_samples
+
+        print(write_samples(found_lab(lab_dir), name, page, count=count, seed=seed))
+        return
     from ramify.runs.look import decoded_batch, documents
 
     lab = found_lab(lab_dir)

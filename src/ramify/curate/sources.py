@@ -62,6 +62,8 @@ def listing(source: Source) -> list[SourceFile]:
 
 
 def _where(source: Source) -> str:
+    if isinstance(source, Fetched):
+        return source.ref.name
     return source.path if isinstance(source, Files | Pages) else f"this Python's {source.part}"
 
 
