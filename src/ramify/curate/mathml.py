@@ -8,8 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable
-
-from lxml import etree
+from typing import TYPE_CHECKING
 
 from ramify.curate.symbols import (
     ENCLOSED,
@@ -21,8 +20,11 @@ from ramify.curate.symbols import (
     UNDER,
     VARIANTS,
 )
+from ramify.ground.extras import need
 
-Element = etree._Element
+if TYPE_CHECKING:
+    from lxml.etree import _Element as Element
+
 TEX = frozenset({"application/x-tex", "tex", "latex", "application/x-latex", "math/tex"})
 NO_CONTENT = frozenset({"annotation", "annotation-xml", "none", "mprescripts", "malignmark"})
 DEEPEST = 200  # elements in one another; beyond it a formula is its text
@@ -40,6 +42,7 @@ def latex_of(markup: str) -> str | None:
     What the author left as LaTeX (an annotation, `alttext`) is returned as it is.
     """
     markup = NAMED.sub(lambda found: html.unescape(found.group()), PREFIX.sub(r"<\1", markup))
+    etree = need("lxml.etree", extra="web")
     parser = etree.XMLParser(recover=True, remove_comments=True, no_network=True)
     try:
         root = etree.fromstring(markup, parser)
