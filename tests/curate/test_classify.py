@@ -162,7 +162,6 @@ def test_the_best_cut_is_the_best_there_is(seed: int) -> None:
 
 
 def test_an_encoder_that_is_not_there_is_named() -> None:
-    pytest.importorskip("sentence_transformers")
     for model, said in [
         ("/nowhere/at/all", "there is no encoder"),
         ("package:no_such_package_here", "pip install no-such-package-here"),

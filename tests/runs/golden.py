@@ -101,7 +101,13 @@ def kinds() -> Recipe:
                 name="audit", labels=Ref(name="annotate"), others={"again": Ref(name="annotate")}
             ),
             Classify(name="classify", labels=Ref(name="annotate")),
-            Score(name="score", corpus=Ref(name="read"), classifier=Ref(name="classify")),
+            Score(
+                name="score",
+                corpus=Ref(name="read"),
+                classifier=Ref(name="classify"),
+                refine=Ref(name="classify"),
+                near=(2.0,),
+            ),
             Select(name="select", corpus=Ref(name="score"), at_least=3),
             Decontaminate(name="decontaminate", corpus=Ref(name="read"), items=("items",)),
             Contamination(name="contamination", corpus=Ref(name="read"), items=("items",)),

@@ -45,6 +45,7 @@ from ramify.runs.job import KINDS
 from ramify.runs.recipe import Prints, find, installed, load
 from ramify.train.steps import Cooldown
 
+from . import quality_fields
 from .golden import GOLDEN, current, kinds, silently_changed
 
 STEP = 64
@@ -333,6 +334,8 @@ BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
     "cooldown": {},
     "evaluate": {"rows": 4, "loss_chunk": 64},
 }  # fmt: skip
+OTHER |= quality_fields.OTHER
+BESIDE |= quality_fields.BESIDE
 for _kind in ("cosine", "cooldown"):
     BESIDE[_kind] = {k: v for k, v in BESIDE["trunk"].items() if k != "tokens"}
 

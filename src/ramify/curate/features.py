@@ -62,8 +62,8 @@ def _hashed(method: Linear) -> Featurize:
 
 
 def _encoded(method: Encoder, batch: int) -> Featurize:
-    transformers = need("sentence_transformers", extra=EXTRA)
     place, revision = _place(method.model)
+    transformers = need("sentence_transformers", extra=EXTRA)
     encoder = transformers.SentenceTransformer(
         place,
         revision=revision,
