@@ -6,7 +6,7 @@ import random
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ramify.curate.contamination import Finding, excerpt, find
@@ -34,6 +34,7 @@ def pairs(findings: list[Finding]) -> list[tuple[int, int]]:
 
 
 @given(st.integers(13, 60), st.integers(0, 500), st.integers(0, 9))
+@settings(deadline=None)
 def test_a_long_item_that_is_there_whole_is_found_with_overlap_one(
     words: int, before: int, seed: int
 ) -> None:
@@ -100,6 +101,7 @@ def test_an_item_is_not_found_across_two_documents() -> None:
 
 
 @given(st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_every_planted_item_is_found_and_none_that_was_not(chance: random.Random) -> None:
     sizes = [chance.randrange(3, 40) for _ in range(12)]
     each = [(prose(("i", n), size), prose(("a", n), 2)) for n, size in enumerate(sizes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ramify.curate.words import growing, hashed, ngrams, whole, words_of
@@ -14,6 +14,7 @@ TEXTS = st.lists(st.text(alphabet="aB1 .é—漢字\n½ßΣ", max_size=30), max_
 
 
 @given(TEXTS)
+@settings(deadline=None)
 def test_many_texts_are_hashed_as_each_is_alone(texts: list[str]) -> None:
     together = hashed(pa.array(texts, pa.string()))
     for number, text in enumerate(texts):
@@ -23,6 +24,7 @@ def test_many_texts_are_hashed_as_each_is_alone(texts: list[str]) -> None:
 
 
 @given(TEXTS)
+@settings(deadline=None)
 def test_two_words_have_one_hash_if_and_only_if_they_are_one_word(texts: list[str]) -> None:
     words = [word for text in texts for word in words_of(text)]
     hashes = hashed(pa.array(texts, pa.string())).words.tolist()
@@ -44,6 +46,7 @@ def test_words_are_runs_of_letters_marks_and_digits(text: str, words: list[str])
 
 
 @given(st.lists(st.text(alphabet="ab ", max_size=12), max_size=6), st.integers(1, 4))
+@settings(deadline=None)
 def test_an_ngram_lies_within_one_text(texts: list[str], most: int) -> None:
     found = hashed(pa.array(texts, pa.string()))
     *_, (n, grams) = growing(found.words, most)

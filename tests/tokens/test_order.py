@@ -151,6 +151,7 @@ def test_a_cursor_at_eleven_trillion_tokens_is_located_like_any_other() -> None:
     key=st.integers(0, 2**64 - 1),
     data=st.data(),
 )
+@settings(deadline=None)
 def test_the_cursor_of_a_sequence_is_where_the_order_comes_to_it(
     segments: int, per_segment: int, epoch: int, key: int, data: st.DataObject
 ) -> None:
