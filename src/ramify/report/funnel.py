@@ -43,7 +43,7 @@ def _lineage(lab: Lab, name: str, seen: set[str]) -> Iterator[str]:
     """Yield the names of what a step was made from, and then its own."""
     record = lab.record(name) if name not in seen else None
     seen.add(name)
-    if record is None:
+    if record is None or record.kind.endswith("tokenizer"):  # through which no document goes
         return
     for parent in record.parents.values():
         yield from _lineage(lab, parent["name"], seen)
