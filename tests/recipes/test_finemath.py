@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def page(n: int, level: int) -> str:
     body = "".join(
         f"<p>{word} This is written in plain English for the reader.</p>" for word in words
     )
-    more = f"<p>{ITEM}.</p>" if n == 4 else ""
+    more = f"<p>{ITEM}.</p>" if n == 4 else "<p>We write &lt;script&gt; into it.</p>"
     return f"<html><body><main><h1>Page {n}</h1>{body}{more}</main></body></html>"
 
 
@@ -84,6 +85,41 @@ def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Pat
     page = write_samples(lab, "finemath-3plus", tmp_path / "samples.html").read_text()
     assert "contaminated: farm plums" in page
     assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def write_archive(crawl: Path) -> str:
+    """Write the crawl's pages as a web archive beside it, and an index of that; return the index."""
+    data, lines = b"", []
+    for row in map(json.loads, (crawl / "a.jsonl").read_text().splitlines()):
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + row["html"].encode()
+        head = (
+            f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {row['url']}\r\n"
+            f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(answer)}\r\n\r\n"
+        )
+        record = gzip.compress(head.encode() + answer + b"\r\n\r\n", mtime=0)
+        at = {"url": row["url"], "status": "200", "mime": "text/html", "filename": "a.warc.gz"}
+        at |= {"offset": str(len(data)), "length": str(len(record))}
+        lines.append(f"key 20240101000000 {json.dumps(at)}")
+        data += record
+    (crawl.parent / "a.warc.gz").write_bytes(data)
+    index = crawl.parent / "index.cdx"
+    index.write_text("\n".join(sorted(lines)) + "\n")
+    return str(index)
+
+
+def test_with_an_index_the_pages_of_recalled_domains_are_fetched_and_read_again(
+    crawl: Path, llm: Any, tmp_path: Path
+) -> None:
+    lab = Lab(tmp_path / "lab")
+    wanted = recipe(
+        pages=str(crawl), server=llm.url, model="rule", sample=60, least_pages=5,
+        index=(write_archive(crawl),), archive=str(tmp_path),
+    )  # fmt: skip
+    make(wanted, lab, "pages/recalled")
+    urls = pq.read_table(lab.at("pages/recalled") / "documents")["url"].to_pylist()
+    assert len(urls) == told(lab, "pages/fetched")["fetched"] == 48
+    assert not any("bad-" in url for url in urls)
 
 
 def told(lab: Lab, name: str) -> dict[str, Any]:
