@@ -30,7 +30,7 @@ OTHER: dict[str, dict[str, Any]] = {
     },
     "select": {
         "corpus": Ref(name="other"), "part": "a", "column": "s", "at_least": 4.0, "rounded": False,
-        "shares": {1: 0.5}, "seed": 1,
+        "shares": {1: 0.5}, "domains": Ref(name="domainrecall"), "seed": 1,
     },
 }  # fmt: skip
 BESIDE: dict[str, dict[str, Any]] = {

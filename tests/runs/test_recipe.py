@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from ramify import (
     AdamW,
-    Asked,
-    Cap,
     Constant,
     Cooled,
     Corpus,
@@ -22,15 +20,12 @@ from ramify import (
     Evaluate,
     Extraction,
     Files,
-    Linear,
     ModelConfig,
     Numerics,
     Probe,
     Read,
     Recipe,
     Ref,
-    Rubric,
-    Server,
     Stage,
     Tokenize,
     Tokenizer,
@@ -231,30 +226,6 @@ OTHER: dict[str, dict[str, Any]] = {
         "index": ("others",), "domains": Ref(name="other"), "base": "other", "media": (),
         "most_record_bytes": 1000,
     },
-    "annotate": {
-        "corpus": Ref(name="other"), "part": "b", "labeller": Asked(model="n"),
-        "rubric": Rubric(name="r", highest=4, text="Judge."), "sample": 9, "column": "other", "seed": 1,
-    },
-    "sheet": {
-        "labels": Ref(name="other"), "column": "other", "per_label": 9, "excerpt_characters": 900,
-        "seed": 1,
-    },
-    "audit": {
-        "labels": Ref(name="other"), "column": "other", "others": {"again": Ref(name="other")},
-        "people": {"a": "sheet.csv"}, "thresholds": (2.0,), "resamples": 200, "seed": 1,
-    },
-    "classify": {
-        "labels": Ref(name="other"), "column": "other", "method": Linear(bits=9),
-        "thresholds": (2.0,), "folds": 3, "group": "document", "seed": 1,
-    },
-    "score": {
-        "corpus": Ref(name="other"), "part": "b", "classifier": Ref(name="other"), "column": "other",
-        "tokenizer": Ref(name="tokenizer"),
-    },
-    "select": {
-        "corpus": Ref(name="other"), "part": "b", "column": "other", "at_least": 2.0,
-        "rounded": False, "shares": {1: 0.5}, "domains": Ref(name="domainrecall"), "seed": 1,
-    },
     "sift": {
         "corpus": Ref(name="other"), "part": "a", "extraction": Extraction(code=False),
         "filters": (TooShort(characters=9),),
@@ -318,11 +289,6 @@ OTHER: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
-    "annotate": {
-        "server": Server(base_url="http://elsewhere/v1"), "cap": Cap(tokens=9), "answers": "a.sqlite",
-    },
-    "classify": {"batch": 9},
-    "score": {"batch": 9},
     "fetch": {"tries": 9, "at_once": 2, "timeout_seconds": 9.0},
     "tokenize": {"shard_tokens": 4096, "dtype": "uint32", "encoder": "tokenizers"},
     "trunk": {
@@ -358,7 +324,6 @@ def test_every_field_is_identity_or_conduct(kind: str) -> None:
     known = OTHER[kind].keys() | BESIDE.get(kind, {}).keys() | {"name"}
     derived = {
         "dedup": {"priority"},
-        "score": {"refine", "near", "margin"},  # together only
         "fetch": {"urls"},  # instead of domains
         "cosine": {"tokens"},
         "cooldown": {"rewarm", "stands_at"},  # with carry only, below
