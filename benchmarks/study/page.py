@@ -22,9 +22,10 @@ installation (no source beyond one epoch), batches of 16 × 256 tokens, AdamW, a
 `ramify plan reproduction`; losses are bits per byte of held-out documents, the mean of three domains.
 
 An interval is the 95% t-interval of the mean over the units that n counts; runs that share a trunk
-are no units of their own, and sizes of one seed, which read the same batches, are. Of several claims
-tried at once, one in twenty is told wrongly by chance. A claim *holds* or *does not hold at this scale* only where the whole
-interval says so; a match means within 1%. What is too noisy, or was seen once, *cannot be told*.
+are no units of their own, and sizes of one seed, which read the same batches, are. A claim *holds* or
+*does not hold at this scale* only where the whole interval says so (of twenty such, one may be wrong by
+chance); a match means within 1%. What is too noisy, or was seen once, *cannot be told*. Rates were not
+tuned for each size and arm: where cosine's is nearer to its best, (a) says so of the rate too.
 """
 
 
