@@ -7,6 +7,7 @@ from typing import Literal
 
 from ramify.curate.steps import Dedup, PythonInstallation, Read
 from ramify.evals.steps import Evaluate
+from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step
 from ramify.ground.units import Tokens
 from ramify.model.config import ModelConfig
@@ -51,7 +52,13 @@ def recipe(
     corpus_bytes: Tokens = 12_000_000,
     held_out: Tokens = 40_000,
 ) -> Recipe:
-    """Return the parts asked for; they share what they can, so that each costs only what is new."""
+    """Return the parts asked for; they share what they can, so that each costs only what is new.
+
+    Raises BadInput for a size that is none of SIZES.
+    """
+    for size in sizes:
+        if size not in SIZES:
+            raise BadInput(f"no size is called {size!r}", hint=f"use one of {', '.join(SIZES)}")
     data, sources = _data(corpus_bytes)
     study = _Study(sources, budgets, seeds, held_out)
     steps = {step.name: step for step in data}
