@@ -266,3 +266,4 @@ def test_a_folder_that_is_no_lab_and_a_file_that_is_not_there_are_named(
     assert "is no lab" in ramify("fit", str(tmp_path))[2]
     columns = ("--params", "N", "--tokens", "D", "--loss", "loss")
     assert "there is no file" in ramify("fit", str(tmp_path / "no.csv"), *columns)[2]
+    assert "there is no file" in ramify("fit", str(tmp_path / "no.csv"))[2]
