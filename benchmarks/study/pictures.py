@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.claims import of, path_of
+from study.claims import has, of, path_of, usual
 from study.rows import Kept
 
 BLUE, ORANGE, GREEN, GREY, PINK = "#0072B2", "#D55E00", "#009E73", "#888888", "#CC79A7"  # Okabe-Ito
@@ -44,7 +44,7 @@ def _label(axes: Axes, x: str, y: str, title: str) -> None:
 
 def _cosine(axes: Axes, rows: Sequence[Kept]) -> bool:
     core = of(rows, part="core")
-    cools = of(core, arm="cooldown", shape="sqrt", fraction=0.2)
+    cools = usual(core)
     by_key = {(r["size"], r["seed"], r["tokens"]): r for r in of(core, arm="cosine")}
     both = [(by_key[k], r) for r in cools if (k := (r["size"], r["seed"], r["tokens"])) in by_key]
     if not both:
@@ -88,7 +88,7 @@ def _varied(rows: Sequence[Kept]) -> list[Kept]:
 
 
 def _shapes(axes: Axes, rows: Sequence[Kept]) -> bool:
-    mine = [row for row in _varied(rows) if row["fraction"] == 0.2]
+    mine = [row for row in _varied(rows) if has(row, 0.2)]
     found: dict[str, list[float]] = defaultdict(list)
     for row in mine:
         found[row["shape"]].append(row["mean"])
@@ -168,7 +168,7 @@ def _averages(axes: Axes, rows: Sequence[Kept]) -> bool:
     names = {"trunk": "constant", "emaaverage": "EMA", "average": "window", "cosine": "cosine"}
     found: dict[str, list[float]] = defaultdict(list)
     for row in here:
-        if row["arm"] == "cooldown" and (row["shape"], row["fraction"]) == ("sqrt", 0.2):
+        if usual([row]):
             found["cooldown 20%"].append(row["mean"])
         elif row["arm"] == "schedulefree":
             found[f"schedule-free\n({row['betas'][0]}, {row['betas'][1]})"].append(row["mean"])

@@ -87,6 +87,15 @@ def test_each_evaluated_point_of_a_lab_is_in_its_arm(lab: Lab) -> None:
     assert late["parameters"] == told.parameters
     assert {d: late[d] for d in DOMAINS} == pytest.approx(dict(told.bits_per_byte))
     assert any("left out 1 runs that are unfinished or not evaluated" in n for n in table.notes)
+    assert {(row["shape"], row["fraction"]) for row in table.rows if row["arm"] == "cosine"} == {
+        (None, None)
+    }
+    assert told.leaves_at_tokens is not None
+    assert told.ends_at_tokens is not None
+    assert late["shape"] == "sqrt"
+    assert late["fraction"] == pytest.approx(
+        1 - told.leaves_at_tokens / told.ends_at_tokens, abs=0.005
+    )
 
 
 def test_a_lab_of_one_size_is_refused_with_what_to_add(lab: Lab) -> None:
@@ -157,6 +166,8 @@ def test_json_holds_the_law_its_intervals_and_the_optimum(table: Path, ramify: R
 def test_two_arms_of_a_table_are_compared(table: Path) -> None:
     asked = Asked(columns=COLUMNS, arms=("cosine", "branches"), draws=100)
     told = answer(table, asked).json()
+    some = Asked(columns=COLUMNS, where=("N=2*",), arms=asked.arms, draws=100)
+    assert len(answer(table, some).points) < told["points"]
     assert told["verdict"] in ("agree", "cannot be told")
     assert told["pairs"]["count"] == 36
     assert told["pairs"]["line"]["slope"] == pytest.approx(1, abs=0.02)
@@ -232,6 +243,7 @@ def test_without_matplotlib_the_extra_is_named(
         (("--params", "N", "--loss", "loss", "--tokens", "D", "--law", "kaplan"), "--law kaplan"),
         (("--compare", "cosine"), "--compare cosine; name two arms"),
         (("--bootstrap", "-1"), "--bootstrap -1; type: --bootstrap 1000"),
+        (("--bootstrap", "1"), "--bootstrap 1; type: --bootstrap 1000"),
         (("--budget", "much"), "'much' is not a count"),
         (
             ("--params", "N", "--loss", "loss", "--tokens", "D", "--compare", "a,b"),
@@ -254,3 +266,4 @@ def test_a_folder_that_is_no_lab_and_a_file_that_is_not_there_are_named(
     assert "is no lab" in ramify("fit", str(tmp_path))[2]
     columns = ("--params", "N", "--tokens", "D", "--loss", "loss")
     assert "there is no file" in ramify("fit", str(tmp_path / "no.csv"), *columns)[2]
+    assert "there is no file" in ramify("fit", str(tmp_path / "no.csv"))[2]

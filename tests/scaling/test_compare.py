@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ramify.ground.errors import BadInput
-from ramify.scaling.compare import compare, matched, paired_resamples
+from ramify.scaling.compare import compare, matched, paired_resamples, pairs
 from ramify.scaling.law import Law
 from ramify.scaling.points import Points, checked, joined
 
@@ -58,11 +58,12 @@ def test_an_arm_that_carries_no_law_still_has_its_pairs() -> None:
 def test_the_line_through_pairs_is_the_one_that_made_them() -> None:
     second = arm(noise=0.0, seed=0)
     first = replace(second, loss=0.99 * second.loss + 0.23)
-    pairs = compare(first, second, arms=ARMS, draws=100).pairs
-    assert pairs is not None
-    assert pairs.line is not None
-    assert (pairs.line.slope, pairs.line.intercept) == pytest.approx((0.99, 0.23))
-    assert pairs.interval[0] <= pairs.difference <= pairs.interval[1]
+    found = compare(first, second, arms=ARMS, draws=100).pairs
+    assert found is not None
+    assert found.line is not None
+    assert found.interval is not None
+    assert (found.line.slope, found.line.intercept) == pytest.approx((0.99, 0.23))
+    assert found.interval[0] <= found.difference <= found.interval[1]
 
 
 def test_pairs_are_points_of_equal_size_tokens_and_seed_and_are_drawn_together() -> None:
@@ -72,6 +73,24 @@ def test_pairs_are_points_of_equal_size_tokens_and_seed_and_are_drawn_together()
     weights = paired_resamples(first, second, 7, 0)
     assert np.array_equal(weights[0][:, 5:], weights[1])
     assert (weights[0].sum(1) == 60).all()
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_the_interval_of_a_few_pairs_holds_as_often_as_it_says(count: int) -> None:
+    draw, hits = np.random.default_rng(count), 0
+    second = arm(noise=0.0, seed=0).take(np.arange(count))
+    for _ in range(300):
+        found = pairs(
+            replace(second, loss=second.loss + draw.normal(0, 0.01, count)), second, draws=100
+        )
+        assert found is not None
+        assert found.interval is not None
+        hits += found.interval[0] <= 0 <= found.interval[1]
+        assert (found.line is None) == (count < 5)
+    assert hits / 300 == pytest.approx(0.95, abs=0.04)
+    only = pairs(second.take(np.arange(1)), second)
+    assert only is not None
+    assert only.interval is None
 
 
 def test_of_several_points_of_one_key_none_is_taken_for_a_partner() -> None:

@@ -47,7 +47,7 @@ def test_seeds_at_one_place_are_kept_and_said() -> None:
 
 def test_points_that_no_seed_sets_apart_are_said_to_differ_otherwise() -> None:
     points = checked([*N, N[0]], [*D, D[0]], [*LOSS, 4.01], seeds=[0] * 5)
-    assert "1 point of size, budget and seed stand" in points.notes[0]
+    assert "one size, budget and seed (at 1 place)" in points.notes[0]
     assert "choose with --where" in points.notes[0]
 
 

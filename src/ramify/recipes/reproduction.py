@@ -7,17 +7,20 @@ from typing import Literal
 
 from ramify.curate.steps import Dedup, PythonInstallation, Read
 from ramify.evals.steps import Evaluate
+from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step
 from ramify.ground.units import Tokens
 from ramify.model.config import ModelConfig
 from ramify.optim.config import Ema, ScheduleFree, Windows
-from ramify.optim.schedule import Constant, Shape
+from ramify.optim.schedule import Shape
 from ramify.runs.grid import Grid, Size, Sweep, label
 from ramify.runs.recipe import Recipe
+from ramify.scaling.rules import scaled_to_width
 from ramify.tokens.mixture import Stage
 from ramify.tokens.steps import Corpus, Tokenize, Tokenizer
 from ramify.train.steps import Cooldown, EmaAverage, Interpolate, Numerics, Trunk
 
+Rate = Literal["best", "low"]
 Part = Literal["core", "shapes", "fractions", "rates", "averages", "path"]
 PARTS: tuple[Part, ...] = ("core", "shapes", "fractions", "rates", "averages", "path")
 DOMAINS: tuple[Literal["code", "prose", "math"], ...] = ("code", "prose", "math")
@@ -30,7 +33,8 @@ SIZES = {  # parameters with the vocabulary: 0.43M, 1.05M, 2.42M; head_dim 32 an
     "2.4M": ModelConfig(layers=5, width=192, heads=3, kv_heads=1, ffw=512, vocab=VOCAB),
 }
 BUDGETS = ("1M", "2M", "4M")
-PEAK = 4e-3  # constant; the cosine runs peak at twice it (Hägele et al., Fig. 3)
+# each arm's best in the part `rates` (0.4M parameters, 1M tokens); a third of it is kept as a warning
+PEAKS = {"best": (12e-3, 16e-3), "low": (4e-3, 8e-3)}  # constant, maximum of the cosine
 WARMUP = 20 * STEP
 WINDOWS = Windows(steps=20, every=2)
 EMA = Ema(decay=0.95, every=2)
@@ -50,10 +54,18 @@ def recipe(
     seeds: tuple[int, ...] = (0, 1, 2),
     corpus_bytes: Tokens = 12_000_000,
     held_out: Tokens = 40_000,
+    rate: Rate = "best",
 ) -> Recipe:
-    """Return the parts asked for; they share what they can, so that each costs only what is new."""
+    """Return the parts asked for; they share what they can, so that each costs only what is new.
+
+    Rates were swept at the smallest size; at others they are scaled by the width (`scaled_to_width`).
+    Raises BadInput for a size that is none of SIZES.
+    """
+    for size in sizes:
+        if size not in SIZES:
+            raise BadInput(f"no size is called {size!r}", hint=f"use one of {', '.join(SIZES)}")
     data, sources = _data(corpus_bytes)
-    study = _Study(sources, budgets, seeds, held_out)
+    study = _Study(sources, budgets, seeds, held_out, rate)
     steps = {step.name: step for step in data}
     for part in parts:
         for step in study.part(part, sizes):
@@ -92,8 +104,14 @@ class _Study:
     """The runs of the study, part by part."""
 
     def __init__(
-        self, sources: dict[str, Ref], budgets: tuple[str, ...], seeds: tuple[int, ...], held: int
+        self,
+        sources: dict[str, Ref],
+        budgets: tuple[str, ...],
+        seeds: tuple[int, ...],
+        held: int,
+        rate: Rate,
     ) -> None:
+        self.rate = rate
         self.sources, self.seeds, self.held_out = sources, seeds, held
         self.budgets = budgets
         self.common = {
@@ -124,8 +142,8 @@ class _Study:
         """Return cooldowns of 20% beside cosine and window averages, or the cooldowns alone."""
         return Grid(
             **self.common,  # type: ignore[arg-type]
-            name="core",
-            sizes={name: Size(model=SIZES[name], peak=PEAK) for name in sizes},
+            name="core" if self.rate == "best" else self.rate,
+            sizes={name: self.size(name) for name in sizes},
             budgets=self.budgets,  # type: ignore[arg-type]
             cosine=full,
             windows=WINDOWS,
@@ -134,6 +152,14 @@ class _Study:
             evaluate_left=True,
             forecast=full,
         )
+
+    def size(self, name: str) -> Size:
+        """Return a size with the rates of both arms."""
+        model, tuned_at = SIZES[name], SIZES[VARIED].width
+        constant, cosine = (
+            scaled_to_width(peak, width=model.width, tuned_at=tuned_at) for peak in PEAKS[self.rate]
+        )
+        return Size(model=model, peak=constant, cosine_peak=cosine)
 
     def shapes(self, trunk: Trunk, last: Cooldown) -> Iterator[Step]:
         """Yield (b): the other shapes over the last 20% of the longest budget."""
@@ -189,7 +215,7 @@ class _Study:
             free = trunk.but(
                 name=f"{home}/free-{betas[0]:g}-{betas[1]:g}",
                 optimizer=ScheduleFree(beta1=betas[0], beta2=betas[1]),
-                schedule=Constant(peak=2 * PEAK, warmup=WARMUP),
+                schedule=trunk.schedule,
                 tokens=last.tokens,
                 windows=None,
                 ema=None,

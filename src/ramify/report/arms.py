@@ -134,6 +134,9 @@ def _notes(
     if part_way:
         yield f"left out {len(part_way)} points in the middle of a decay, like {part_way[0]}"
     names = {row["run"] for row in rows}
+    rest = [e.model for e in used if e.decay != "part way" and e.model not in names]
+    if rest:
+        yield f"left out {len(rest)} evaluations of models of no arm, like {rest[0]}"
     missing = [
         r.name for r in told.rows if r.kind in ("cooldown", "cosine") and r.name not in names
     ]

@@ -192,9 +192,14 @@ def _comparison(answer: Answer, found: Comparison) -> Iterator[RenderableType]:
 def _pairs(answer: Answer, found: Comparison, pairs: Pairs) -> Iterator[RenderableType]:
     first, second = found.arms
     count, unit = len(pairs.first), f"; {answer.unit}" if answer.unit else ""
+    spread = (
+        f"{_interval(pairs.interval)}, 95%{unit}"
+        if pairs.interval
+        else f"one says no interval{unit}"
+    )
     yield Text(
         f"{count} {'pair' if count == 1 else 'pairs'} of one size, budget and seed: {first} - {second} is "
-        f"{pairs.difference:+.4f} on average ({_interval(pairs.interval)}, 95%{unit})"
+        f"{pairs.difference:+.4f} on average ({spread})"
     )
     if pairs.line is not None:
         line = pairs.line

@@ -141,6 +141,8 @@ def _rows(
         return table.rows, mine, arms.UNIT, table.notes
     if path.is_dir():
         raise NotFound(f"{path} is no lab", hint="name a lab, or a CSV or JSON-lines file")
+    if not path.exists():
+        raise NotFound(f"there is no file {path}", hint="name a lab, or a CSV or JSON-lines file")
     if columns is None:
         raise BadInput(
             f"which columns of {path.name}?",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
 from ramify.ground.errors import BadInput
 from ramify.scaling.fit import Bootstrap, Fit, fit, interval, refits, resamples, start_of
@@ -21,7 +22,8 @@ from ramify.scaling.points import Points
 Key = tuple[float, float, int]  # size, tokens, seed
 Verdict = Literal["agree", "differ", "cannot be told"]
 WIDE = 0.25  # of an exponent: a difference known no better than that says nothing
-LEAST_PAIRS = 3
+LEAST_PAIRS = 5
+MANY_PAIRS = 20  # below it resamples are too narrow, and Student's t is asked
 LEVEL = 0.95
 
 
@@ -42,8 +44,8 @@ class Pairs:
     first: Floats
     second: Floats
     difference: float
-    interval: tuple[float, float]
-    line: Line | None  # None: fewer than 3 pairs, or all at one loss
+    interval: tuple[float, float] | None  # None: of one pair
+    line: Line | None  # None: fewer than 5 pairs, or all at one loss
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,20 @@ def pairs(first: Points, second: Points, *, draws: int = 1000, seed: int = 0) ->
         return None
     y, x = first.loss[mine], second.loss[theirs]
     picks = np.random.default_rng(seed).integers(0, len(y), (draws, len(y)))
-    means = np.sort((y - x)[picks].mean(1))
-    low, high = np.percentile(means, [2.5, 97.5])
     line = _line(x, y, picks) if len(y) >= LEAST_PAIRS and np.ptp(x) > 0 else None
-    return Pairs(y, x, float((y - x).mean()), (float(low), float(high)), line)
+    return Pairs(y, x, float((y - x).mean()), _mean_interval(y - x, picks), line)
+
+
+def _mean_interval(values: Floats, picks: Ints) -> tuple[float, float] | None:
+    if len(values) < 2:
+        return None
+    if len(values) < MANY_PAIRS:
+        half = (
+            stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+        )
+        return float(values.mean() - half), float(values.mean() + half)
+    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _line(x: Floats, y: Floats, picks: Ints) -> Line:

@@ -165,19 +165,19 @@ def refuse_too_few(points: Points) -> None:
     sizes, budgets = points.sizes, points.token_counts
     if sizes < LEAST_SIZES:
         raise BadInput(
-            f"{_counted(sizes, 'size')} of model cannot tell E from A/N^α",
-            hint=f"add points of {_counted(LEAST_SIZES - sizes, 'more size')}, best 3 times apart or more"
+            f"{counted(sizes, 'size')} of model cannot tell E from A/N^α",
+            hint=f"add points of {counted(LEAST_SIZES - sizes, 'more size')}, best 3 times apart or more"
             + ("; for one size type: --law tokens" if sizes == 1 else ""),
         )
     if budgets < LEAST_BUDGETS:
         raise BadInput(
-            f"{_counted(budgets, 'budget')} of tokens cannot tell E from B/D^β",
-            hint=f"add points of {_counted(LEAST_BUDGETS - budgets, 'more budget')}, best 2 times apart or more",
+            f"{counted(budgets, 'budget')} of tokens cannot tell E from B/D^β",
+            hint=f"add points of {counted(LEAST_BUDGETS - budgets, 'more budget')}, best 2 times apart or more",
         )
     if len(points) < LEAST_POINTS:
         raise BadInput(
-            f"{_counted(len(points), 'point')} cannot carry 5 constants",
-            hint=f"add {_counted(LEAST_POINTS - len(points), 'more point')}",
+            f"{counted(len(points), 'point')} cannot carry 5 constants",
+            hint=f"add {counted(LEAST_POINTS - len(points), 'more point')}",
         )
     x, y = np.log(points.parameters), np.log(points.tokens)
     slope, cut = np.polyfit(x, y, 1)
@@ -188,7 +188,8 @@ def refuse_too_few(points: Points) -> None:
         )
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """Return a count in words: `1 more size`, `2 more sizes`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

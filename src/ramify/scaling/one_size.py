@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from ramify.ground.errors import BadInput
 from ramify.scaling.blas import one_thread
-from ramify.scaling.fit import HUBER, SCALE, interval, resamples
+from ramify.scaling.fit import HUBER, SCALE, counted, interval, resamples
 from ramify.scaling.law import Floats
 from ramify.scaling.points import Points
 
@@ -69,7 +69,7 @@ def fit_tokens(points: Points, *, draws: int = 0, seed: int = 0) -> TokensLaw:
     if points.token_counts < LEAST_BUDGETS:
         raise BadInput(
             f"{points.token_counts} budgets of tokens cannot carry E, B and β",
-            hint=f"add {LEAST_BUDGETS - points.token_counts} more budgets",
+            hint=f"add {counted(LEAST_BUDGETS - points.token_counts, 'more budget')}",
         )
     problem = _Problem(
         np.log(points.tokens) - np.log(points.tokens).mean(),

@@ -150,8 +150,8 @@ def _once(points: Points) -> Points:
     places = Counter(key[:3] for key in first)
     if points.seeds and alike:
         notes.append(
-            f"{_points(len(alike))} of size, budget and seed stand for several losses: what sets "
-            "them apart (a rate, a shape) is one law's noise; choose with --where"
+            f"several losses stand at one size, budget and seed ({_places(len(alike))}): what sets "
+            "them apart (a rate, a shape) is noise to one law; choose with --where"
         )
     elif again := sum(count - 1 for count in places.values()):
         notes.append(f"{_points(again)} at a size and budget that another has too, as seeds give")
@@ -208,6 +208,10 @@ def joined(parts: Sequence[Points]) -> Points:
 
 def _points(count: int) -> str:
     return "1 point" if count == 1 else f"{count} points"
+
+
+def _places(count: int) -> str:
+    return "at 1 place" if count == 1 else f"at {count} places"
 
 
 def _distinct(values: Floats) -> int:
