@@ -153,7 +153,7 @@ def _rates(axes: Axes, rows: Sequence[Kept]) -> bool:
         axes,
         "peak learning rate",
         BITS,
-        f"Learning rates, {swept[0]['size']} parameters, {swept[0]['tokens'] / 1e6:.1f}M tokens",
+        f"Learning rates, {swept[0]['parameters'] / 1e6:.1f}M parameters, {swept[0]['tokens'] / 1e6:.1f}M tokens",
     )
     axes.legend(frameon=False)
     return True
