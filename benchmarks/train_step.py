@@ -2,8 +2,8 @@
 
 Contestants are processes that take one step when told, in turns, so that a busy machine slows all
 of them: Ramify's step; `LlamaForCausalLM` in a plain loop as it comes, with the same environment
-as ours, and compiled; and the limit: the same matrix products and attention, forward and backward,
-with nothing between them. Equal dimensions, weights, tokens and AdamW, all in fp32.
+as ours, and compiled; and the limit: our matrix products and attention, forward and backward, with
+nothing between them. Equal dimensions, weights, tokens and AdamW, all in fp32.
 
 Run from the project root: `python benchmarks/train_step.py`. The last line is JSON. `--size micro`
 measures one size only.
@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ramify.model import kernels
 from ramify.model.config import ModelConfig, preset
 from ramify.model.hf_layout import to_hf
 from ramify.model.loss import linear_cross_entropy
@@ -154,11 +154,11 @@ def products(rows: int, width_out: int, width_in: int) -> Callable[[], None]:
     """Return a matrix's three products, for `rows` rows: forward, by its input, by its weight."""
     x, weight = torch.randn(rows, width_in), torch.randn(width_out, width_in)
     d_y = torch.randn(rows, width_out)
-    y, d_x, d_weight = torch.empty_like(d_y), torch.empty_like(x), torch.empty_like(weight)
+    d_weight = torch.empty_like(weight)
 
     def multiply() -> None:
-        torch.mm(x, weight.t(), out=y)
-        torch.mm(d_y, weight, out=d_x)
+        kernels.linear(x, weight)
+        kernels.linear(d_y, weight.t())
         torch.mm(d_y.t(), x, out=d_weight)
 
     return multiply
@@ -170,10 +170,10 @@ def attend_and_back(B: int, T: int, c: ModelConfig) -> Callable[[], None]:
     q, k, v = (torch.randn(B, T, h, c.head_dim).transpose(1, 2).requires_grad_() for h in shapes)
     d_out = torch.randn(B, T, c.heads, c.head_dim).transpose(1, 2)
 
+    attend = torch.compile(kernels.attention, dynamic=False)
+
     def attention() -> None:
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, is_causal=True, enable_gqa=c.heads != c.kv_heads
-        )
+        mixed = attend(q, k, v)
         torch.autograd.grad(mixed, (q, k, v), d_out)
 
     return attention

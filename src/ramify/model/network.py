@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from ramify.ground.seeds import derive
+from ramify.model import kernels
 from ramify.model.config import ModelConfig
 
 M = TypeVar("M", bound=nn.Module)
@@ -49,6 +50,13 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class Matrix(nn.Linear):
+    """A linear map without bias, whose products are those of `kernels.linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return kernels.linear(x, self.weight)
 
 
 class Attention(nn.Module):
@@ -232,8 +240,10 @@ def attend(
     if isinstance(mask, BlockMask):
         mixed: Tensor = flex_attention(q_BHTE, k_BKTE, v_BKTE, block_mask=mask, enable_gqa=grouped)
         return mixed
+    if mask is None:
+        return kernels.attention(q_BHTE, k_BKTE, v_BKTE)
     return F.scaled_dot_product_attention(
-        q_BHTE, k_BKTE, v_BKTE, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
+        q_BHTE, k_BKTE, v_BKTE, attn_mask=mask, enable_gqa=grouped
     )
 
 
@@ -260,8 +270,8 @@ def _undrawn(kind: type[M], *args: int, **options: bool) -> M:
     return made
 
 
-def _matrix(width_in: int, width_out: int) -> nn.Linear:
-    return _undrawn(nn.Linear, width_in, width_out, bias=False)
+def _matrix(width_in: int, width_out: int) -> Matrix:
+    return _undrawn(Matrix, width_in, width_out, bias=False)
 
 
 def _remember(k: Tensor, v: Tensor, kept: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from ramify.model import kernels
 from ramify.scaling.flops import train_flops
 from ramify.train.line import Line
 from ramify.train.steps import Numerics
@@ -34,7 +35,8 @@ class Card(BaseModel):
     dtype: Literal["float32", "bfloat16"]
     micro_rows: int
     loss_chunk: int
-    attention: str = "sdpa"
+    attention: str = "sdpa"  # or "blocks": model/kernels.py
+    products: str = "torch"  # or "onednn": likewise
     torch: str
     device: str
 
@@ -43,7 +45,7 @@ class Card(BaseModel):
         mine, theirs = self.model_dump(), now.model_dump()
         return [
             f"{key}: {mine[key]} at birth, {theirs[key]} here"
-            for key in ("torch", "device")
+            for key in ("torch", "device", "products")
             if mine[key] != theirs[key]
         ]
 
@@ -59,13 +61,17 @@ def choose(numerics: Numerics, line: Line, device: torch.device) -> Card:
     pays, why = _compile(numerics, line, device, threads)
     rows = line.root.rows
     micro = numerics.micro_rows or _divisor(rows, MICRO_TOKENS[device.type] // line.root.seq_len)
+    dtype = numerics.dtype or ("bfloat16" if has_fast_bf16(device) else "float32")
+    own = device.type == "cpu" and dtype == "float32"
     return Card(
         threads=threads,
         compile=pays,
         compile_why=why,
-        dtype=numerics.dtype or ("bfloat16" if has_fast_bf16(device) else "float32"),
+        dtype=dtype,
         micro_rows=min(micro, rows),
         loss_chunk=numerics.loss_chunk or LOSS_CHUNK[device.type],
+        attention="blocks" if own and pays else "sdpa",
+        products=kernels.PRODUCTS if own else "torch",
         torch=torch.__version__,
         device=device_name(device),
     )
