@@ -37,7 +37,8 @@ def fit_command(
         int, typer.Option(metavar="K", help="Leave out K points of fewest tokens per parameter")
     ] = 0,
     law: Annotated[
-        str, typer.Option(help="chinchilla, isoflop or tokens (one size)")
+        str,
+        typer.Option(help="chinchilla, isoflop, tokens (one size) or schedule (a lab's curves)"),
     ] = "chinchilla",
     compare: Annotated[
         str | None, typer.Option(metavar="ARM,ARM", help="Do two arms have one law?")

@@ -12,8 +12,10 @@ from ramify.ground.errors import BadInput
 from ramify.ground.units import parse_count
 from ramify.report.arms import training_curves
 from ramify.report.fit_terminal import shown
-from ramify.report.fitting import Answer, Asked, answer, is_lab
-from ramify.report.pictures import check_ending, draw
+from ramify.report.fitting import SCHEDULE, Answer, Asked, answer, is_lab
+from ramify.report.pictures import check_ending, draw, draw_schedules
+from ramify.report.schedules import Schedules, schedules
+from ramify.report.schedules import shown as shown_schedules
 from ramify.runs.lab import Lab
 from ramify.scaling.table import Columns
 
@@ -64,11 +66,17 @@ def _arms(compare: str) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def found(path: Path, what: Asked, plot: Path | None) -> Answer:
+def found(path: Path, what: Asked, plot: Path | None) -> Answer | Schedules:
     """Fit what is asked, with a bar on a terminal while it runs, and draw it if a file is named."""
     if plot is not None:
         check_ending(plot)
     console = Console(stderr=True)
+    if what.law == SCHEDULE and is_lab(path) and what.columns is None and what.arms is None:
+        with console.status("fitting loss curves"):
+            curves = schedules(Lab.open(path), what.where)
+        if plot is not None:
+            draw_schedules(curves, plot)
+        return curves
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("resampling", total=what.draws or None)
         told = answer(path, what, lambda done, of: bar.update(task, completed=done, total=of))
@@ -77,8 +85,8 @@ def found(path: Path, what: Asked, plot: Path | None) -> Answer:
     return told
 
 
-def show(told: Answer, plot: Path | None, console: Console) -> None:
+def show(told: Answer | Schedules, plot: Path | None, console: Console) -> None:
     """Print what was found, and where the picture is."""
-    console.print(shown(told))
+    console.print(shown_schedules(told) if isinstance(told, Schedules) else shown(told))
     if plot is not None:
         console.print(f"picture: {plot}")

@@ -54,7 +54,7 @@ def _fitted(answer: Answer, found: Fitted) -> Iterator[RenderableType]:
         f"   fitted to {len(found.fit.points)} points ({_extent(answer)})",
     )
     intervals = found.fit.bootstrap.intervals() if found.fit.bootstrap else {}
-    table = _table("constant", "value", *_interval_heading(answer), " ")
+    table = plain_table("constant", "value", *_interval_heading(answer), " ")
     for name, value in law.constants.items():
         cells = [_interval(intervals[name])] if intervals else []
         table.add_row(SYMBOLS[name], _number(value), *cells, Text(MEANING[name], style="dim"))
@@ -69,7 +69,7 @@ def _fitted(answer: Answer, found: Fitted) -> Iterator[RenderableType]:
 
 
 def _optima(answer: Answer, found: Fitted) -> RenderableType:
-    table = _table("best for", "parameters", "tokens", "per parameter", "loss")
+    table = plain_table("best for", "parameters", "tokens", "per parameter", "loss")
     each, bootstrap = found.fit.points.flops_each, found.fit.bootstrap
     for times in AHEAD:
         one = found.fit.law.optimum(times * answer.budget, each)
@@ -95,7 +95,7 @@ def _optima(answer: Answer, found: Fitted) -> RenderableType:
 
 
 def _trust(found: Fitted) -> RenderableType:
-    table = _table("how far off the law is", "points", "mean", "bias", "worst")
+    table = plain_table("how far off the law is", "points", "mean", "bias", "worst")
     rows: tuple[tuple[str, Errors | str | None], ...] = (
         ("the points it was fitted to", found.on_points),
         ("each point, fitted without it", found.left_out),
@@ -125,7 +125,7 @@ def _isoflop(answer: Answer, found: IsoFlop) -> Iterator[RenderableType]:
     yield Text(f"a = {found.exponent:.3f}" + (f" ({_interval(ends)}, 95%)" if ends else ""))
     yield Text()
     names = ["best size", *(["95%"] if found.optima else [])]
-    table = _table("budget", "points", *names, "per parameter", "loss")
+    table = plain_table("budget", "points", *names, "per parameter", "loss")
     for i, one in enumerate(found.parabolas):
         spread = [_counts(found.optima[i])] if found.optima else []
         table.add_row(
@@ -146,13 +146,13 @@ def _one_size(answer: Answer, found: TokensLaw) -> Iterator[RenderableType]:
         f"   of one size, fitted to {count} points ({_extent(answer)})",
     )
     intervals = found.intervals()
-    table = _table("constant", "value", *(["95% interval"] if intervals else []))
+    table = plain_table("constant", "value", *(["95% interval"] if intervals else []))
     for name, value in found.constants.items():
         cells = [_interval(intervals[name])] if intervals else []
         table.add_row(SYMBOLS[name], _number(value), *cells)
     yield table
     yield Text()
-    table = _table("after", "loss", *(["95% interval"] if intervals else []))
+    table = plain_table("after", "loss", *(["95% interval"] if intervals else []))
     for row in ahead(found, answer.points):
         cells = [_interval(row["interval"])] if row["interval"] else []
         table.add_row(f"{show_count(row['tokens'])} tokens", f"{row['loss']:.4f}", *cells)
@@ -171,7 +171,7 @@ def _comparison(answer: Answer, found: Comparison) -> Iterator[RenderableType]:
     yield Text(found.why)
     yield Text()
     if found.fits is not None:
-        table = _table("", first, "95%", second, "95%", "difference, 95%")
+        table = plain_table("", first, "95%", second, "95%", "difference, 95%")
         for name in NAMES:
             cells = [
                 cell
@@ -222,7 +222,8 @@ def _interval_heading(answer: Answer) -> Sequence[str]:
     return ("95% interval",) if answer.draws else ()
 
 
-def _table(*headings: str) -> Table:
+def plain_table(*headings: str) -> Table:
+    """Return a table without frames: the first column to the left, numbers to the right."""
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,

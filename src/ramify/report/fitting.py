@@ -19,7 +19,8 @@ from ramify.scaling.points import Points, joined, without_lowest_ratio
 from ramify.scaling.table import Columns, cell, chosen, points_of, read_rows
 from ramify.scaling.trust import Errors, extrapolation, leave_one_out, residuals, worst_points
 
-LAWS = ("chinchilla", "isoflop", "tokens")
+SCHEDULE = "schedule"  # the law of a lab's loss curves: schedules.py
+LAWS = ("chinchilla", "isoflop", "tokens", SCHEDULE)
 AHEAD = (1, 2, 4, 10)  # times the most tokens, for which the law of one size is told
 NO_FLOOR = 0.01  # of the least loss
 USUAL_FLOPS = (1.0, 100.0)  # for each parameter and token: attention and small heads add to 6
@@ -108,6 +109,11 @@ def answer(path: Path, asked: Asked, tell: Tell | None = None) -> Answer:
     """Read a lab or a table and fit what is asked; raises BadInput or NotFound with what to type."""
     if asked.law not in LAWS:
         raise BadInput(f"--law {asked.law}", hint=f"one of: {', '.join(LAWS)}")
+    if asked.law == SCHEDULE:
+        raise BadInput(
+            f"--law {SCHEDULE} of {path}: it is fitted to the loss curves of a lab",
+            hint="name a lab, without columns or --compare",
+        )
     rows, columns, unit, notes = _rows(path, asked.columns)
     if asked.arms is not None:
         return _compared(rows, columns, asked, unit, notes)

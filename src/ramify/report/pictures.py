@@ -20,6 +20,7 @@ from ramify.ground.extras import need
 from ramify.ground.units import show_flops
 from ramify.report.arms import TrainingCurve
 from ramify.report.fitting import Answer, Fitted
+from ramify.report.schedules import Schedules
 from ramify.scaling.compare import Comparison
 from ramify.scaling.isoflop import IsoFlop, budgets_of
 from ramify.scaling.law import NAMES, Floats, Law
@@ -36,6 +37,7 @@ INK, BLUE, ORANGE, GREEN, GREY = "#222222", "#0072B2", "#D55E00", "#009E73", "#8
 DARK_ENOUGH = 0.9  # of the colours: its last are too light for points on white
 COLOURS = "viridis"  # told apart by the colour-blind, and in print
 MOST_CURVES = 8  # of the law, one a size
+MOST_LINES = 24  # runs whose training is drawn
 
 
 def check_ending(path: Path) -> None:
@@ -51,6 +53,14 @@ def draw(answer: Answer, path: Path, curves: Sequence[TrainingCurve] = ()) -> No
     """Draw every panel that an answer has, and a lab's training curves, into a png, svg or pdf."""
     check_ending(path)
     figure = picture(answer, curves)
+    figure.savefig(path, dpi=150, facecolor="white")
+
+
+def draw_schedules(told: Schedules, path: Path) -> None:
+    """Draw the losses of runs as points and the law of their schedules as lines through them."""
+    check_ending(path)
+    figure, (axes,) = _figure(1)
+    schedule_curves(axes, told)
     figure.savefig(path, dpi=150, facecolor="white")
 
 
@@ -99,6 +109,26 @@ def _figure(panels: int) -> tuple[Figure, list[Axes]]:
         one.spines[["top", "right"]].set_visible(False)
         one.tick_params(labelsize=9)
     return figure, axes
+
+
+def schedule_curves(axes: Axes, told: Schedules) -> None:
+    """Draw each run's own stretch: seen, and as the law has it."""
+    ordered = sorted(told.runs, key=lambda run: run.falls)  # trunks first, under what leaves them
+    for run in ordered[:MOST_LINES]:
+        curve, colour = run.curve, ORANGE if run.falls else BLUE
+        warmup = run.tokens - len(curve.rates) * run.step_tokens
+        at = warmup + (curve.at + 1) * run.step_tokens
+        axes.plot(at, curve.loss, ".", color=colour, ms=3, alpha=0.6)
+        law = told.law.predict(curve.rates, curve.at, warmup=curve.warmup)
+        axes.plot(at, law, "-", color=INK, lw=0.9)
+    axes.set(xlabel="tokens", ylabel="loss of training batches, nats")
+    axes.set_title(
+        f"{min(len(ordered), MOST_LINES)} of {len(ordered)} runs under one law", fontsize=10
+    )
+    for label, colour in (("constant rate", BLUE), ("falling rate", ORANGE)):
+        axes.plot([], [], ".", color=colour, label=label)
+    axes.plot([], [], "-", color=INK, lw=0.9, label="multi-power law")
+    axes.legend(frameon=False, fontsize=8)
 
 
 def training_curves(axes: Axes, curves: Sequence[TrainingCurve]) -> None:

@@ -78,6 +78,15 @@ class MultiPowerLaw:
         """The constants by name."""
         return {name: float(getattr(self, name)) for name in NAMES}
 
+    @property
+    def at_their_ends(self) -> tuple[str, ...]:
+        """The exponents that a fit drove to an end of the range allowed: the curves do not fix them."""
+        ranges = zip(NAMES[1:], ENDS, strict=True)
+        exponents = ((name, ends) for name, ends in ranges if name in ("alpha", "beta", "gamma"))
+        return tuple(
+            n for n, ends in exponents if any(math.isclose(getattr(self, n), e) for e in ends)
+        )
+
     def predict(
         self,
         rates: Floats,
