@@ -18,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ramify.ground.errors import RamifyError
 from ramify.recipes.reproduction import PARTS, SIZES
 from study import page
 from study.claims import claims
@@ -96,4 +97,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except RamifyError as error:
+        sys.exit(f"reproduction: {error}")

@@ -115,6 +115,11 @@ def test_a_trunk_alone_cannot_tell_what_lowering_wins(obedient: Lab) -> None:
         schedules(obedient, ("run=trunk",))
 
 
+def test_runs_are_picked_by_what_runs_have(obedient: Lab) -> None:
+    with pytest.raises(BadInput, match="pick runs by run, parameters, seed"):
+        schedules(obedient, ("arm=branches",))
+
+
 def test_a_lab_without_journals_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="has a journal"):
         schedules(Lab(tmp_path / "empty").create())

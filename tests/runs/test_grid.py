@@ -180,6 +180,8 @@ def test_a_sweep_holds_a_constant_rate_against_a_cosine_of_twice_as_much() -> No
         ({"cooldowns": ((1.0, "sqrt"),)}, "fraction=1.0 of its tokens; give a number between"),
         ({"cooldowns": ((0.2, "cliff"),)}, "no shape of a cooldown is called .cliff.; use sqrt, linear"),
         ({"seeds": ()}, r"seeds=\(\); give at least one"),
+        ({"seeds": (-1,)}, "give seeds from 0 on"),
+        ({"held_out": 0}, "give tokens above 0"),
         ({"averages": (2,)}, "give windows=Windows"),
     ],
 )  # fmt: skip

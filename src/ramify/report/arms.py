@@ -19,9 +19,12 @@ from ramify.report.summary import Evaluation, Summary, summary
 from ramify.report.tree import RunFolder, runs_of
 from ramify.runs.lab import Lab
 from ramify.scaling.law import Floats
-from ramify.train.steps import Cooldown, Cosine, Run
+from ramify.scaling.table import chosen
+from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Run
 
 ARMS = ("branches", "cosine", "trunk", "averages")
+AVERAGES = (Average.kind(), EmaAverage.kind())
+OF_RUNS = ("run", "parameters", "seed")
 UNIT = "bits per byte"
 MOST_BUCKETS = 300  # of a training curve that is drawn
 
@@ -67,11 +70,26 @@ class TrainingCurve:
     loss: Floats
 
 
-def training_curves(lab: Lab) -> list[TrainingCurve]:
-    """Return the training losses of every run of a lab, a mean over each stretch of steps."""
-    runs = list(runs_of(lab))
+def training_curves(lab: Lab, where: Sequence[str] = ()) -> list[TrainingCurve]:
+    """Return the training losses of the runs of a lab, a mean over each stretch of steps.
+
+    Of `where` (COLUMN=VALUE), what is said of run, parameters and seed picks among them.
+    """
+    runs = picked(lab, where)
     edges = grid([run.series.tokens for run in runs], MOST_BUCKETS)
     return [curve for run in runs if (curve := _curve(run, edges)) is not None]
+
+
+def picked(lab: Lab, where: Sequence[str]) -> list[RunFolder]:
+    """Return the runs of a lab of which all that `where` says of run, parameters and seed holds."""
+    runs = list(runs_of(lab))
+    rows = [
+        {"run": run.name, "parameters": run.line.root.model.parameters, "seed": run.line.root.seed}
+        for run in runs
+    ]
+    told = [one for one in where if one.partition("=")[0] in OF_RUNS]
+    names = {row["run"] for row in chosen(rows, told)} if rows else set()
+    return [run for run in runs if run.name in names]
 
 
 def _curve(run: RunFolder, edges: Sequence[int]) -> TrainingCurve | None:
@@ -117,7 +135,7 @@ def _run_and_arm(told: Summary, one: Evaluation) -> tuple[RunFolder | None, str 
         arm = "cosine" if isinstance(run.run, Cosine) else "branches"
         return run, arm if one.decay == "decayed" else None
     record = told.records.get(one.model)
-    if record is None or record.kind != "average":
+    if record is None or record.kind not in AVERAGES:
         return None, None
     return told.runs.get(record.parents["run"]["name"]), "averages"
 

@@ -81,7 +81,7 @@ def found(path: Path, what: Asked, plot: Path | None) -> Answer | Schedules:
         task = bar.add_task("resampling", total=what.draws or None)
         told = answer(path, what, lambda done, of: bar.update(task, completed=done, total=of))
     if plot is not None:
-        draw(told, plot, training_curves(Lab.open(path)) if is_lab(path) else ())
+        draw(told, plot, training_curves(Lab.open(path), what.where) if is_lab(path) else ())
     return told
 
 

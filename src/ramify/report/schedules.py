@@ -18,13 +18,13 @@ from rich.text import Text
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.units import show_count
 from ramify.optim.schedule import Cooldown, Cosine, rate, warmup_of
+from ramify.report.arms import OF_RUNS, picked
 from ramify.report.fit_terminal import plain_table
 from ramify.report.series import Series
-from ramify.report.tree import RunFolder, runs_of
+from ramify.report.tree import RunFolder
 from ramify.runs.lab import Lab
 from ramify.scaling.curves import Curve, MultiPowerLaw, fit_curves
 from ramify.scaling.law import Floats
-from ramify.scaling.table import chosen
 from ramify.train.line import Line
 from ramify.train.steps import Trunk
 
@@ -125,15 +125,12 @@ def schedules(lab: Lab, where: Sequence[str] = ()) -> Schedules:
 
 
 def _picked(lab: Lab, where: Sequence[str]) -> list[RunFolder]:
-    runs = [run for run in runs_of(lab) if run.series.tokens and not run.line.is_schedule_free]
-    rows = [
-        {"run": run.name, "parameters": run.line.root.model.parameters, "seed": run.line.root.seed}
-        for run in runs
+    runs = [
+        run for run in picked(lab, where) if run.series.tokens and not run.line.is_schedule_free
     ]
     if not runs:
         raise NotFound(f"no run of {lab.folder} has a journal", hint="type: ramify run RECIPE")
-    names = {row["run"] for row in chosen(rows, where)}
-    return [run for run in runs if run.name in names]
+    return runs
 
 
 def _model(line: Line) -> str:

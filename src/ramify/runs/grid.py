@@ -83,6 +83,13 @@ class _Family(BaseModel):
                 raise BadInput(
                     f"{self.name} has {what}={given}", hint="give at least one, and each once"
                 )
+        if min(self.seeds) < 0:
+            raise BadInput(f"{self.name} has seeds={self.seeds}", hint="give seeds from 0 on")
+        if self.held_out is not None and self.held_out < 1:
+            raise BadInput(
+                f"{self.name} has held_out={self.held_out}",
+                hint="give tokens above 0, or leave it out: all that is held out is read",
+            )
         if self.forecast and not self.evaluate:
             raise BadInput(
                 f"{self.name} forecasts, and evaluates nothing", hint="leave out evaluate="
