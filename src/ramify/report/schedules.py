@@ -125,6 +125,8 @@ def schedules(lab: Lab, where: Sequence[str] = ()) -> Schedules:
 
 
 def _picked(lab: Lab, where: Sequence[str]) -> list[RunFolder]:
+    if strange := [one for one in where if one.partition("=")[0] not in OF_RUNS]:
+        raise BadInput(f"--where {strange[0]}", hint=f"pick runs by {', '.join(OF_RUNS)}")
     runs = [
         run for run in picked(lab, where) if run.series.tokens and not run.line.is_schedule_free
     ]
