@@ -129,7 +129,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 paths = json.loads(body)["paths"]
             except ValueError:
                 paths = parse_qs(body.decode())["paths"]
-            top = [entry for path in paths for entry in entries(tree, path) if entry["path"] == path]
+            top = [
+                entry for path in paths for entry in entries(tree, path) if entry["path"] == path
+            ]
             folders = [
                 {"type": "directory", "path": path, "oid": "0" * 40}
                 for path in paths

@@ -10,18 +10,19 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, Protocol
+from typing import Any, BinaryIO, NoReturn, Protocol, TypeVar
 from urllib.parse import unquote
 
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Corrupt, Failed, Mismatch, NotFound
 from ramify.ground.extras import need
 
+T = TypeVar("T")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 DATASET = re.compile(
     r"hf://datasets/(?P<repo>[\w.-]+/[\w.-]+)"
@@ -107,6 +108,22 @@ def far(path: str, commit: str | None = None) -> Far:
     )
 
 
+def _patiently(
+    work: Callable[[], T],
+    failures: tuple[type[Exception], ...],
+    passes: Callable[[Any], bool] = lambda error: True,
+) -> T:
+    """Do what may fail in passing, after a wait again; what it raises at last is raised."""
+    for wait in WAITS:
+        try:
+            return work()
+        except failures as error:
+            if not passes(error):
+                raise
+            time.sleep(wait)
+    return work()
+
+
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") or not part for part in name.split("/"))
 
@@ -134,25 +151,25 @@ class Dataset:
 
     def listing(self) -> list[FarFile]:
         """Return the files of the commit; a branch or tag is resolved first, unless it was before."""
-        where = {"repo_id": self._repo, "repo_type": "dataset"}
         with self._telling():
-            if self.commit is None:
-                told = self._api.dataset_info(self._repo, revision=self._revision, expand=["sha"])
-                self.commit = str(told.sha)
-            where["revision"] = self.commit
-            found = self._api.get_paths_info(paths=[self._inner], **where) if self._inner else []
-            if not found or not _is_file(found[0]):
-                found = self._api.list_repo_tree(
-                    path_in_repo=self._inner or None, recursive=True, **where
-                )
-            return sorted(
-                (
-                    FarFile(name, each.path, each.size, _tag(each))
-                    for each in found
-                    if _is_file(each) and (name := self._name(each.path)) is not None
-                ),
-                key=lambda file: file.name,
-            )
+            found = _patiently(self._found, self._unanswered(), _passes)
+        named = [(self._name(each.path), each) for each in found if _is_file(each)]
+        return sorted(
+            (FarFile(name, each.path, each.size, _tag(each)) for name, each in named if name),
+            key=lambda file: file.name,
+        )
+
+    def _found(self) -> list[Any]:
+        """Return what the hub tells of the path: the file that it is, or all that lies below it."""
+        if self.commit is None:
+            told = self._api.dataset_info(self._repo, revision=self._revision, expand=["sha"])
+            self.commit = str(told.sha)
+        where = {"repo_id": self._repo, "repo_type": "dataset", "revision": self.commit}
+        found = self._api.get_paths_info(paths=[self._inner], **where) if self._inner else []
+        if found and _is_file(found[0]):
+            return list(found)
+        below = self._inner or None
+        return list(self._api.list_repo_tree(path_in_repo=below, recursive=True, **where))
 
     def _name(self, path: str) -> str | None:
         name = _below(self._inner, path)
@@ -163,8 +180,16 @@ class Dataset:
     def copy(self, file: FarFile, folder: Path) -> Path:
         """Copy a file of the commit and hash it."""
         with self._telling():
-            at = self._api.hf_hub_download(
-                self._repo, file.at, repo_type="dataset", revision=self.commit, local_dir=folder
+            at = _patiently(
+                lambda: self._api.hf_hub_download(
+                    self._repo,
+                    file.at,
+                    repo_type="dataset",
+                    revision=self.commit,
+                    local_dir=folder,
+                ),
+                self._unanswered(),
+                _passes,
             )
         if _hash(file.tag, Path(at)) != file.tag:
             raise Corrupt(
@@ -172,6 +197,12 @@ class Dataset:
                 hint="type: ramify run again",
             )
         return Path(at)
+
+    def _unanswered(self) -> tuple[type[Exception], ...]:
+        """Return what the hub's client raises without an answer; its Xet part raises RuntimeError."""
+        errors = need("huggingface_hub.errors", extra="hf")
+        lost = (errors.HTTPError, errors.LocalEntryNotFoundError, errors.FileMetadataError)
+        return (*lost, ConnectionError, TimeoutError, RuntimeError)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -206,8 +237,16 @@ class Dataset:
             ) from None
         except errors.HfHubHTTPError as error:
             _refused_by_hub(self._repo, error)
-        except (errors.HTTPError, OSError) as error:
+        except self._unanswered() as error:
             raise _unreachable(f"dataset {self._repo}", error) from None
+
+
+def _passes(error: Any) -> bool:
+    """Say whether an error of the hub's client may pass: no answer, or a server in trouble."""
+    if isinstance(error, need("huggingface_hub.errors", extra="hf").OfflineModeIsEnabled):
+        return False
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status is None or status == 429 or status >= 500
 
 
 def _is_file(entry: Any) -> bool:
@@ -295,26 +334,13 @@ class Bucket:
         """Copy an object as long as it is the one that was listed; go on where a transfer breaks off."""
         to = folder / f"copy{Path(file.name).suffix}"
         with self._telling(), to.open("wb") as out:
-            self._transfer(file, out)
+            _patiently(lambda: self._rest(file, out), self._unanswered())
             if out.tell() != file.bytes:
                 raise Corrupt(
                     f"{file.name} of {self._where} came with {out.tell()} bytes, not {file.bytes}",
                     hint=AGAIN,
                 )
         return to
-
-    def _transfer(self, file: FarFile, out: BinaryIO) -> None:
-        errors = need("botocore.exceptions", extra="s3")
-        broken = (errors.HTTPClientError, errors.ConnectionError, errors.IncompleteReadError)
-        for wait in (*WAITS, None):
-            try:
-                self._rest(file, out)
-            except broken:
-                if wait is None:
-                    raise
-                time.sleep(wait)
-            else:
-                return
 
     def _rest(self, file: FarFile, out: BinaryIO) -> None:
         have = out.tell()
@@ -328,6 +354,10 @@ class Bucket:
         for piece in answer["Body"].iter_chunks(PIECE_BYTES):
             out.write(piece)
 
+    def _unanswered(self) -> tuple[type[Exception], ...]:
+        errors = need("botocore.exceptions", extra="s3")
+        return (errors.HTTPClientError, errors.ConnectionError, errors.IncompleteReadError)
+
     @contextmanager
     def _telling(self) -> Iterator[None]:
         """Turn what boto3 raises into one line that says what to type."""
@@ -336,11 +366,7 @@ class Bucket:
             yield
         except errors.ClientError as error:
             self._refused(str(error.response.get("Error", {}).get("Code")))
-        except (
-            errors.HTTPClientError,
-            errors.ConnectionError,
-            errors.IncompleteReadError,
-        ) as error:
+        except self._unanswered() as error:
             raise _unreachable(self._where, error) from None
         except errors.BotoCoreError as error:
             said = " ".join(str(error).split())[:150]
