@@ -16,6 +16,17 @@ from ramify.tokens import corpus, encode, pack, tokenizer
 from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
 
 SOURCE = "source.json"
+TOLD = (
+    "documents",
+    "tokens",
+    "bytes",
+    "dtype",
+    "segment",
+    "vocab",
+    "encoder",
+    "held_out",
+    "provenance",
+)
 MADE_OF = "made_of.json"  # inside the spool: what an earlier attempt encoded, and with what
 
 
@@ -102,6 +113,7 @@ def run_tokenize(
         "tokenizer": codec.sha256,
         "order": f"by the BLAKE2b-128 hash of the document's id, keyed with seed {step.seed}",
         "bytes": spooled.bytes,
+        "provenance": spooled.provenance(),
         "encoder": {"name": encoder.name, "why": why},
         "held_out": held_out,
         "made_of": made_of,
@@ -120,6 +132,7 @@ def _made_of(step: Tokenize, inputs: Mapping[str, Input]) -> dict[str, Any]:
         "inputs": digest.hexdigest(),
         "shard_tokens": step.shard_tokens,
         "dtype": step.dtype,
+        "index": list(pack.INDEX),  # an earlier version listed documents with fewer columns
         "encoder": step.encoder,  # who was told to leave a faulty encoder must not keep its work
     }
 
@@ -182,9 +195,8 @@ def _check_enough(spooled: pack.Spooled, segment: int, folder: Path) -> None:
 def _told(source: dict[str, Any]) -> dict[str, Any]:
     """Return the facts of a source for its record."""
     tokens, segment = source["tokens"], source["segment"]
-    names = ("documents", "tokens", "bytes", "dtype", "segment", "vocab", "encoder", "held_out")
     return {
-        **{name: source[name] for name in names},
+        **{name: source[name] for name in TOLD},
         "bytes_per_token": source["bytes"] / tokens,
         "wasted": (tokens - 1) % segment / tokens,  # of an epoch: the tail that fills no segment
         "shards": len(source["shards"]),

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Corrupt
 from ramify.ground.step import Tell
-from ramify.tokens import corpus
+from ramify.tokens import corpus, provenance
 from ramify.tokens.encode import Encoder, Ids, differs
 from ramify.tokens.tokenizer import Codec
 
@@ -31,7 +31,7 @@ SPOOL_BYTES = 128 << 20  # of text in a spool file; its tokens are held in memor
 SEGMENT_MOST = 2**20
 WASTE = 100  # a segment is at most this part of a source, so that an epoch wastes below 1%
 AUDIT_ONE_IN = 2048  # documents encoded by the reference too
-INDEX = ("id", "origin", "part", "start", "tokens", "bytes")
+INDEX = ("id", "origin", "part", "start", "tokens", "bytes", *provenance.COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ def _encoded(
             "part": documents.table.column("part").cast(pa.int64()),
             "tokens": np.diff(offsets),
             "bytes": documents.bytes,
+            **provenance.columns_of(documents.table),
         }
     )
     return table, [ended[start:end] for start, end in pairwise(bounds)]
@@ -178,6 +179,10 @@ class Spooled:
         """All tokens, ends of text included."""
         return int(self.starts[-1])
 
+    def provenance(self) -> dict[str, list[dict[str, Any]]]:
+        """Documents and tokens by licence and by source."""
+        return provenance.counted(self._listed)
+
     @property
     def documents(self) -> int:
         """All documents."""
@@ -203,13 +208,17 @@ class Spooled:
         return np.concatenate(pieces)
 
     def listing(self, first: int, last: int) -> pa.Table:
-        """Return id, origin, part, start, tokens and bytes of documents `first` to `last`."""
+        """Return the rows of INDEX of documents `first` to `last`."""
         within, rows = self._rows(first, last)
         sizes = [table.num_rows for table in self._listed]
         begins = np.concatenate([[0], np.cumsum(sizes[:-1], dtype=np.int64)])
         table = pa.concat_tables(self._listed).take(pa.array(begins[within] + rows))
         starts = pa.array(self.starts[first:last], pa.int64())
-        return table.append_column("start", starts).select(INDEX)
+        table = table.append_column("start", starts).select(INDEX)
+        fields = [
+            f.with_type(pa.string()) if f.name in provenance.COLUMNS else f for f in table.schema
+        ]
+        return table.cast(pa.schema(fields))
 
 
 def _mapped(path: Path) -> pa.Table:
@@ -267,6 +276,7 @@ def encode_held_out(writer: Writer, folder: Path, path: Path) -> dict[str, int]:
     """Write held-out documents with their tokens, in the corpus' order; return how many of each."""
     count = {"documents": 0, "tokens": 0, "bytes": 0}
     fields = [("id", pa.string()), ("origin", pa.string()), ("text", pa.string())]
+    fields += [(name, pa.string()) for name in provenance.COLUMNS]
     schema = pa.schema([*fields, ("bytes", pa.int64()), ("tokens", pa.list_(pa.uint32()))])
     with (
         files.replacing(path) as temporary,
@@ -286,6 +296,7 @@ def _held_out(writer: Writer, folder: Path, schema: pa.Schema) -> Iterator[pa.Ta
             ids, offsets = writer.encoder.encode(documents.texts)
             tokens = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids))
             columns = [documents.table.column(name) for name in ("id", "origin", "text")]
+            columns += provenance.columns_of(documents.table).values()
             columns += [pa.array(documents.bytes), tokens]
             arrays = [c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
             yield pa.table(arrays, schema=schema)
