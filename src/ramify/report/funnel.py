@@ -13,6 +13,8 @@ from ramify.ground.errors import NotFound
 from ramify.ground.units import show_bytes, show_count
 from ramify.runs.lab import Lab
 
+PACKED = ("tokenize", "broughttokens")  # kinds of steps that make tokens for runs
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -57,7 +59,7 @@ def _passage(lab: Lab, name: str) -> Passage | None:
     facts = record.facts
     if record.kind == "dedup":
         return _of_several(name, record.kind, list(facts["corpora"].values()))
-    if record.kind == "tokenize":
+    if record.kind in PACKED:
         held = facts["held_out"]["documents"]
         count = facts["documents"]
         return Passage(

@@ -8,7 +8,7 @@ from typing import Any
 from ramify.ground.units import show_bytes, show_count, show_flops, show_seconds
 from ramify.report.compare import BUDGET, MEAN, Pair
 from ramify.report.forecasts import Forecasted, in_words, track
-from ramify.report.funnel import shares
+from ramify.report.funnel import PACKED, shares
 from ramify.report.markup import Child, Markup, join, tag
 from ramify.report.summary import Amount, Evaluation, Row, Summary, error_of_mean
 from ramify.train.documents import Difference
@@ -357,7 +357,7 @@ def packed(summary: Summary) -> Markup | None:
     read = _tokens_read(summary)
     rows = []
     for name, record in summary.records.items():
-        if record.kind != "tokenize":
+        if record.kind not in PACKED:
             continue
         facts, most = record.facts, read.get(name, 0.0)
         licenses = facts.get("provenance", {}).get("license", [])
