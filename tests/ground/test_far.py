@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from tests import far as places
 from tests import hub_server, s3_server
 from tests.hub_server import Hub
 
-from ramify.ground.errors import BadInput, Corrupt, Failed, Mismatch, NotFound, RamifyError
+from ramify.ground.errors import (
+    BadInput,
+    Corrupt,
+    Failed,
+    Mismatch,
+    MissingExtra,
+    NotFound,
+    RamifyError,
+)
 from ramify.ground.far import checked, far
 
 HERE = "hf://datasets/people/texts"
@@ -222,6 +231,16 @@ def test_a_transfer_that_breaks_off_goes_on_where_it_was(
         server.torn = [1] * 3
         with pytest.raises(Failed, match="s3://texts cannot be reached"):
             there.copy(file, tmp_path)
+
+
+def test_without_its_library_a_place_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for library, path, extra in (
+        ("huggingface_hub", HERE, "hf"),
+        ("boto3", "s3://texts", "s3"),
+    ):
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(MissingExtra, match=rf"pip install 'ramify\[{extra}\]'"):
+            far(path).listing()
 
 
 def test_keys_are_used_where_there_are_some_and_never_told(
