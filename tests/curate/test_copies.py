@@ -24,6 +24,7 @@ from ramify.ground.errors import Corrupt, Mismatch, NotFound
 from ramify.ground.far import FarFile
 
 HERE = "hf://datasets/people/texts"
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "web" / "warc"
 MANY = {f"{n:02}.jsonl": places.rows(3 * n, 3 * n + 1, 3 * n + 2) for n in range(9)}
 
 
@@ -164,6 +165,22 @@ def test_what_is_not_there_is_an_error_before_anything_is_made(hub: Hub, tmp_pat
 
 class Killed(BaseException):
     """Stands for a SIGKILL: nothing catches it."""
+
+
+@pytest.mark.shared
+def test_real_archives_on_a_hub_give_the_documents_that_they_give_in_a_folder(
+    hub: Hub, tmp_path: Path
+) -> None:
+    if not SHARED.exists():
+        pytest.skip(f"{SHARED} is not there")
+    hub.commit({f"warc/{path.name}": path.read_bytes() for path in SHARED.iterdir()})
+    made = []
+    for name, path in (("local", str(SHARED)), ("hub", f"{HERE}/warc")):
+        (tmp_path / name).mkdir()
+        facts = run_read(Read(name="c", source=Pages(path=path)), {}, tmp_path / name, quiet)
+        facts.pop("commit", None)
+        made.append((facts, documents(tmp_path / name)))
+    assert made[0] == made[1]
 
 
 class Quick:

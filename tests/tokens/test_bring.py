@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,7 +110,11 @@ def test_every_document_of_every_file_is_packed_with_where_it_lay(tmp_path: Path
     assert facts["documents"] == len(TEXTS)
     assert facts["bytes"] == sum(len(text.encode()) for text in TEXTS)
     assert facts["tokens"] == facts["brought"]["read"] == len(stream(TEXTS))
-    assert [len(file["sha256"]) for file in facts["brought"]["files"]] == [64] * 3
+    assert facts["brought"]["files"] == 3
+    told = json.loads((out / "source.json").read_text())["brought"]["files"]
+    assert [(file["path"], len(file["sha256"])) for file in told] == [
+        (name, 64) for name in ("a.bin", "c.ds", "deep/b.npy")
+    ]
     assert facts["provenance"]["license"][0]["tokens"] == facts["tokens"]
 
 

@@ -98,8 +98,13 @@ def told(source: dict[str, Any]) -> dict[str, Any]:
     tokens, segment = source["tokens"], source["segment"]
     return {
         **{name: source[name] for name in TOLD},
-        **({"brought": source["brought"]} if "brought" in source else {}),
+        **({"brought": _numbers(source["brought"])} if "brought" in source else {}),
         "bytes_per_token": source["bytes"] / tokens,
         "wasted": (tokens - 1) % segment / tokens,  # of an epoch: the tail that fills no segment
         "shards": len(source["shards"]),
     }
+
+
+def _numbers(brought: Mapping[str, Any]) -> dict[str, int]:
+    """Return what was brought without the list of its files, which source.json has."""
+    return {**brought, "files": len(brought["files"])}

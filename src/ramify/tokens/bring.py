@@ -81,6 +81,10 @@ class Bringer:
                 yield Stretch(name, start, ids[start:stop], whole)
                 start = stop
 
+    def tokens(self) -> int:
+        """Return the tokens of all files, ends of text included; BadInput for one that is no stream."""
+        return sum(self._opened(name, path).size for name, path in self.files)
+
     def _opened(self, name: str, path: Path) -> Ids:
         """Return a file's ids, mapped; BadInput where it holds none or is of another form."""
         if path.suffix.lower() == ".npy":
@@ -222,7 +226,7 @@ def run_brought_tokens(
 
 def _spool(bringer: Bringer, out: Path, tell: Tell) -> tuple[list[Path], dict[str, int]]:
     """Write a spool file for each stretch, those of an earlier attempt left; count what was in them."""
-    paths = []
+    paths, total = [], bringer.tokens()
     counts = {"read": 0, "empty": 0, "unended": 0}
     for number, stretch in enumerate(bringer.stretches()):
         cut = bringer.cut(stretch)
@@ -232,7 +236,7 @@ def _spool(bringer: Bringer, out: Path, tell: Tell) -> tuple[list[Path], dict[st
         path = pack.spool_path(out, number)
         if path.is_file() or _spool_one(bringer, stretch, cut, path):
             paths.append(path)
-        tell(counts["read"], counts["read"], "tokens", f"cutting {stretch.file}")
+        tell(counts["read"], total, "tokens", f"cutting {stretch.file}")
     return paths, counts
 
 
