@@ -5,6 +5,7 @@
 It scores a document by how often the word `because` is in it; a model called `hash` by a hash. Words of a document make it misbehave:
 `@prose` answers in prose, `@prose-once` at first only, `@range` a score off the scale, `@slow` after
 three seconds, `@drip` one byte at a time for ever, `@busy-once` 429 at first, `@busy` 429 always,
+`@later-once` 429 at first, until a date,
 `@broken-once` 500 at first, `@html` a page with 200, `@refuse` 400, `@die` ends the process.
 A model called `strict` asks for the key `sesame`; GET /asked tells how many requests there were.
 """
@@ -18,6 +19,7 @@ import threading
 import time
 import zlib
 from collections import Counter
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,8 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(3)
         if "@busy" in words:
             self.error(429, "too many requests", ("retry-after-ms", "50"))
+        elif "@later" in words:
+            self.error(429, "too many requests", ("retry-after", formatdate(usegmt=True)))
         elif "@broken" in words:
             self.error(500, "out of memory")
         elif "@refuse" in words:

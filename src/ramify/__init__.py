@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ramify.runs.plan import Plan
     from ramify.runs.recipe import Recipe
     from ramify.tokens.mixture import Stage
-    from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
+    from ramify.tokens.steps import BroughtTokenizer, BroughtTokens, Corpus, Tokenize, Tokenizer
     from ramify.train.steps import (
         Average,
         Cooldown,
@@ -103,7 +103,7 @@ _HOMES = {
     "ramify.runs.lab": ("Lab",),
     "ramify.runs.recipe": ("Recipe",),
     "ramify.tokens.mixture": ("Stage",),
-    "ramify.tokens.steps": ("BroughtTokenizer", "Corpus", "Tokenize", "Tokenizer"),
+    "ramify.tokens.steps": ("BroughtTokenizer", "BroughtTokens", "Corpus", "Tokenize", "Tokenizer"),
     "ramify.train.steps": (
         "Average",
         "Cooldown",
@@ -123,7 +123,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
     "Decontaminate", "Contamination", "DomainRecall", "Fetch", "Remove",
-    "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
+    "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "BroughtTokens", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",
     "Grid", "Size", "Sweep",

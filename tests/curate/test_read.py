@@ -149,6 +149,16 @@ def test_ids_come_from_where_a_document_lies_or_from_the_users_own(tmp_path: Pat
     assert all(len(row["id"]) == 32 for row in there + own)
 
 
+def test_of_several_licences_of_a_row_all_hold(tmp_path: Path) -> None:
+    said: tuple[object, ...] = (["mit", "isc"], [], "mit", None)
+    source = lines(
+        tmp_path / "a.jsonl", *({"text": story(n), "l": each} for n, each in enumerate(said))
+    )
+    run(source, tmp_path / "out", license_column="l")
+    licenses = [row["license"] for row in rows(tmp_path / "out/documents")]
+    assert licenses == ["mit AND isc", None, "mit", None]
+
+
 def test_exact_duplicates_name_the_document_that_stays(tmp_path: Path) -> None:
     texts = (story(1), story(2), story(1).replace(" ", " \n"))
     source = lines(tmp_path / "a.jsonl", *({"text": text} for text in texts))

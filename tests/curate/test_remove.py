@@ -52,6 +52,30 @@ def test_only_documents_of_a_wanted_licence_stay(tmp_path: Path) -> None:
     assert facts["dropped"] == {"license": 6}
 
 
+@pytest.mark.parametrize(
+    ("license_", "stays"),
+    [
+        ("mit", True),
+        ("MIT OR GPL-3.0", True),
+        ("GPL-3.0 OR mit AND cc0", True),
+        ("mit AND GPL-3.0", False),
+        ("mit AND cc0", True),
+        ("(mit OR cc0) AND GPL-3.0", False),
+        ("(mit OR cc0)", False),
+        ("mitigated", False),
+    ],
+)
+def test_a_document_under_several_licences_stays_where_what_binds_it_is_wanted(
+    license_: str, stays: bool, tmp_path: Path
+) -> None:
+    rows = [row(prose(1), "a", license=license_), row(prose(2), "b", license="cc0")]
+    given = write_corpus(tmp_path / "in", {"documents/0": rows})
+    (tmp_path / "out").mkdir()
+    step = Remove(name="t", corpus=Ref(name="c"), licenses=("mit", "cc0"))
+    facts = run_remove(step, {"corpus": given}, tmp_path / "out", quiet)
+    assert facts["kept"] == 1 + stays
+
+
 def test_what_cannot_be_asked_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="give lists or licenses"):
         Remove(name="t", corpus=Ref(name="c"))

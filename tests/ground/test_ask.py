@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ramify.ground.answers import Answers, Reply
-from ramify.ground.ask import Asker, Outcome, Pace, Question
+from ramify.ground.ask import Asker, Outcome, Pace, Question, asked_to_wait
 from ramify.ground.errors import BadInput, Corrupt, Failed, Stopped
 from ramify.ground.server import Cap, Server
 
@@ -94,10 +94,41 @@ def test_a_server_that_is_busy_or_broken_for_a_while_is_asked_again(
     llm: Any, tmp_path: Path
 ) -> None:
     asked = Asked(llm, tmp_path)
-    outcomes = asked("@busy-once because", "@broken-once", "@html-once because because")
-    assert [outcome.value for outcome in outcomes] == [1, 0, 2]
-    assert asked.asker.tally.rate_limited == 1
+    outcomes = asked(
+        "@busy-once because", "@broken-once", "@html-once because because", "@later-once"
+    )
+    assert [outcome.value for outcome in outcomes] == [1, 0, 2, 0]
+    assert asked.asker.tally.rate_limited == 2
     assert asked.asker.tally.failed == 1
+
+
+NOON = "Wed, 25 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "7", "retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "-1"}, 0),
+        ({"retry-after": "1e9"}, 600),
+        ({"retry-after": "nan"}, 0),
+        ({"retry-after": "Wed, 25 Nov 2026 12:01:30 GMT", "date": NOON}, 90),
+        ({"retry-after": "Wednesday, 25-Nov-26 12:01:30 GMT", "date": NOON}, 90),
+        ({"retry-after": "Wed Nov 25 12:01:30 2026", "date": NOON}, 90),
+        ({"retry-after": "Wed, 25 Nov 2026 11:59:00 GMT", "date": NOON}, 0),
+        ({"retry-after": "Thu, 26 Nov 2026 12:00:00 GMT", "date": NOON}, 600),
+        ({"retry-after": "Thu, 01 Jan 2015 00:00:00 GMT"}, 0),
+        ({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT", "date": "no date"}, 600),
+        ({"retry-after": "soon"}, 0),
+        ({"retry-after": "Wed, 99 Nov 2026 12:00:00 GMT"}, 0),
+    ],
+)
+def test_a_server_asks_to_wait_in_seconds_or_until_a_date(
+    headers: dict[str, str], seconds: float
+) -> None:
+    assert asked_to_wait(headers) == seconds
 
 
 @pytest.mark.parametrize("text", ["@busy", "@broken", "@html", "@slow", "@drip"])

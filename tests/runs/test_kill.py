@@ -18,6 +18,7 @@ from ramify import (
     Audit,
     Average,
     BroughtTokenizer,
+    BroughtTokens,
     Cap,
     Classify,
     Complete,
@@ -56,7 +57,7 @@ from .tiny import STEP, loaded, make, prints, told
 
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
-DATA = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize")
+DATA = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize", "broughttokens")
 CHOICES = ("decontaminate", "contamination", "domainrecall", "fetch", "remove")
 QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
@@ -106,6 +107,13 @@ def jobs(
         Forecast(name="foretold", trunk=at, ends_at=10 * STEP, left=Ref(name="left")),
         Sift(name="sifted", corpus=Ref(name="clean"), part="words", filters=(TooShort(),)),
         BroughtTokenizer(name="brought", path=brought),
+        BroughtTokens(
+            name="ids",
+            path=str(lab.folder / "words" / "shards"),
+            tokenizer=Ref(name="tokenizer"),
+            max_context=16,
+            held_out=0.1,
+        ),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),
         EmaAverage(name="moving", run=trunk.point(12 * STEP), ema=Ema(decay=0.5, every=2)),
         Interpolate(name="between", a=trunk.point(8 * STEP), b=Ref(name="cool-10"), share=0.5),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -60,6 +63,41 @@ def test_what_was_dropped_is_traced_to_its_reason(whole: Lab) -> None:
         f"── {row['id']}",
         f"text/words: dropped, {row['reason']} (dropped/00000.parquet)",
     ]
+
+
+def test_a_url_is_traced_on_the_shards_alone(whole: Lab, tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "alone").create()
+    shutil.copytree(whole.at("words"), lab.at("words"))
+    index = lab.at("words") / "shards/00000.docs.parquet"
+    held_out = lab.at("words") / "held_out.parquet"
+    for path in (index, held_out):  # as of a corpus whose documents have addresses
+        table = pq.read_table(path)
+        urls = pa.array([f"https://a.org/{x}" for x in table["id"].to_pylist()])
+        at = table.column_names.index("url")
+        pq.write_table(table.set_column(at, "url", urls), path)
+    row = pq.read_table(index).to_pylist()[3]
+    assert list(trace(lab, row["url"])) == [
+        f"── {row['id']}",
+        f"words: tokens {row['start']:,} to {row['start'] + row['tokens']:,}",
+    ]
+    row = pq.read_table(held_out).to_pylist()[0]
+    assert list(trace(lab, row["url"])) == [
+        f"── {row['id']}",
+        "words: held out (held_out.parquet)",
+    ]
+
+
+def test_sources_of_an_earlier_version_are_traced_by_id_and_origin(
+    whole: Lab, tmp_path: Path
+) -> None:
+    lab = Lab(tmp_path / "alone").create()
+    shutil.copytree(whole.at("words"), lab.at("words"))
+    index = lab.at("words") / "shards/00000.docs.parquet"
+    table = pq.read_table(index).drop_columns(["url", "license", "source"])
+    pq.write_table(table, index)
+    row = table.to_pylist()[0]
+    for asked in (row["id"], row["origin"]):
+        assert f"words: tokens {row['start']:,} to " in "".join(trace(lab, asked))
 
 
 def test_a_document_that_no_step_has_is_an_error(whole: Lab) -> None:

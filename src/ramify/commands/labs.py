@@ -43,13 +43,16 @@ def show_command(
 
 
 def _show_funnel(name: str, lab_dir: Path | None, as_json: bool) -> None:
-    from ramify.report.funnel import funnel, funnel_table
+    from ramify.report.funnel import funnel, funnel_table, told_of_provenance
 
     passages = funnel(found_lab(lab_dir), name)
     if as_json:
         print(json.dumps([vars(each) for each in passages], indent=1))
     else:
-        console().print(funnel_table(passages))
+        terminal = console()
+        terminal.print(funnel_table(passages))
+        for line in told_of_provenance(passages):
+            terminal.print(line, markup=False)
 
 
 @app.command("look")

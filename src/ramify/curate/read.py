@@ -6,6 +6,7 @@ files ─► shards of files ─► documents ─► sieve ─┬─► document
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -16,10 +17,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from ramify.curate.copies import Shelf
 from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
 from ramify.curate.readers import Document, documents, identity
-from ramify.curate.sources import MANIFEST, SourceFile, listing
+from ramify.curate.sources import MANIFEST, SourceFile
 from ramify.curate.steps import Fetched, Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files
@@ -86,29 +88,32 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
     """
     if isinstance(step.source, Fetched):
         step = step.but(source=step.source.pages(inputs["source.ref"].path))
-    found = listing(step.source)
+    shelf = Shelf(step.source, out)
+    found = shelf.files
     ledger = Ledger(out, _plan(found), ["documents/*.parquet", "dropped/*.parquet"])
     sieve = Sieve(step)
     sieve.recall(_kept_texts(out))
     groups = _groups(found)
     total = sum(file.bytes for file in found)
     note = "the source has changed; begun afresh" if ledger.began_afresh else ""
-    while len(ledger.shards) < len(groups) and not _enough(step, ledger):
-        _read_shard(step, groups[len(ledger.shards)], sieve, out, ledger)
-        done = sum(shard["read_bytes"] for shard in ledger.shards)
-        if step.limit_bytes:
-            tell(
-                min(_counts(ledger)["bytes"]["kept"], step.limit_bytes), step.limit_bytes, "B", note
-            )
-        else:
-            tell(done, total, "B", note)
-        _require_some_text(step, ledger)
-    return _finish(step, found, ledger, out)
+    to_read = itertools.chain.from_iterable(groups[len(ledger.shards) :])
+    with contextlib.closing(shelf.near(to_read)) as near:
+        while len(ledger.shards) < len(groups) and not _enough(step, ledger):
+            group = itertools.islice(near, len(groups[len(ledger.shards)]))
+            _read_shard(step, group, sieve, out, ledger)
+            done = sum(shard["read_bytes"] for shard in ledger.shards)
+            if step.limit_bytes:
+                kept = _counts(ledger)["bytes"]["kept"]
+                tell(min(kept, step.limit_bytes), step.limit_bytes, "B", note)
+            else:
+                tell(done, total, "B", note)
+            _require_some_text(step, ledger)
+    return _finish(step, shelf, ledger, out)
 
 
 def _plan(found: list[SourceFile]) -> dict[str, Any]:
     """Return what the shards are cut from, so that a source changed between attempts is noticed."""
-    names = json.dumps([(file.origin, file.bytes, file.changed_ns) for file in found])
+    names = json.dumps([(file.origin, file.bytes, file.tag or file.changed_ns) for file in found])
     return {"files": len(found), "listing": identity(names)}
 
 
@@ -132,7 +137,7 @@ def _enough(step: Read, ledger: Ledger) -> bool:
 
 
 def _read_shard(
-    step: Read, group: list[SourceFile], sieve: Sieve, out: Path, ledger: Ledger
+    step: Read, group: Iterable[SourceFile], sieve: Sieve, out: Path, ledger: Ledger
 ) -> None:
     """Write one shard's tables and enter it in the ledger; stops at the file that meets the limit."""
     name = f"{len(ledger.shards):05}.parquet"
@@ -144,8 +149,6 @@ def _read_shard(
     read = []
     with writing(paths) as (kept, dropped):
         for file in group:
-            if step.limit_bytes is not None and before + size["kept"] >= step.limit_bytes:
-                break
             for document in documents(file, step.source):
                 text, reason = sieve.judged(document)
                 row, why = _row(document, text, reason)
@@ -157,6 +160,8 @@ def _read_shard(
                 if why is None and document.formulas is not None:
                     formulas.update(seen=document.formulas[0], kept=document.formulas[1])
             read.append(_entry(file))
+            if step.limit_bytes is not None and before + size["kept"] >= step.limit_bytes:
+                break
     assert counts.total() == kept.rows + dropped.rows, "a document was neither kept nor dropped"
     ledger.add(
         {
@@ -195,7 +200,8 @@ def _entry(file: SourceFile) -> dict[str, Any]:
         digest = files.sha256(file.path)
     except OSError:  # it is among the dropped as unreadable
         digest = ""
-    return {"path": file.origin, "bytes": file.bytes, "sha256": digest}
+    entry = {"path": file.origin, "bytes": file.bytes, "sha256": digest}
+    return {**entry, "tag": file.tag} if file.tag else entry
 
 
 def _counts(ledger: Ledger) -> dict[str, Any]:
@@ -231,7 +237,7 @@ def _require_some_text(step: Read, ledger: Ledger) -> None:
         )
 
 
-def _finish(step: Read, found: list[SourceFile], ledger: Ledger, out: Path) -> dict[str, Any]:
+def _finish(step: Read, shelf: Shelf, ledger: Ledger, out: Path) -> dict[str, Any]:
     counts = _counts(ledger)
     read = [file for shard in ledger.shards for file in shard["files"]]
     if not counts["kept"]:
@@ -240,8 +246,9 @@ def _finish(step: Read, found: list[SourceFile], ledger: Ledger, out: Path) -> d
             f"nothing is left of {counts['seen']} documents in {len(read)} files: {why or 'all empty'}",
             hint="look at the files, or loosen the filters",
         )
-    files.write_json(out / MANIFEST, {"files": read, "not_read": len(found) - len(read)})
+    not_read = len(shelf.files) - len(read)
+    files.write_json(out / MANIFEST, {**shelf.facts, "files": read, "not_read": not_read})
     files.write_json(
         out / COUNTS, {**counts, "filters": [filter_.model_dump() for filter_ in step.sieve]}
     )
-    return {**counts, "files": len(read), "files_not_read": len(found) - len(read)}
+    return {**counts, "files": len(read), "files_not_read": not_read, **shelf.facts}

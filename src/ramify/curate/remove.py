@@ -61,6 +61,20 @@ def _reasons(step: Remove, rows: pa.Table, named: frozenset[str]) -> list[str | 
     for number, (id_, url, license_) in enumerate(zip(ids, urls, licenses, strict=True)):
         if id_ in named or url in named:
             reasons[number] = f"removed: {id_ if id_ in named else url} is on a list"
-        elif wanted is not None and (license_ is None or license_.lower() not in wanted):
+        elif wanted is not None and not _is_under(license_, wanted):
             reasons[number] = f"license: {license_ or 'unknown'}"
     return reasons
+
+
+def _is_under(license_: str | None, wanted: set[str]) -> bool:
+    """Say whether a licence is one of those wanted: of `a AND b` both, of `a OR b` one is enough.
+
+    An expression with brackets is taken as it stands.
+    """
+    if license_ is None:
+        return False
+    text = license_.lower()
+    if text in wanted or "(" in text:
+        return text in wanted
+    choices = (choice.split(" and ") for choice in text.split(" or "))
+    return any(all(each.strip() in wanted for each in choice) for choice in choices)

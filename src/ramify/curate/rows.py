@@ -148,9 +148,18 @@ def no_column(name: str, there: list[str]) -> str:
 
 
 def provenance(columns: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return where a row says that it is from, as text; what it does not say is None."""
+    """Return where a row says that it is from, as text; what it does not say is None.
+
+    Of a list, as of the licences found in a file, all hold: `mit AND isc`.
+    """
     return {
-        field: None if (said := row.get(columns[field])) is None else str(said)
+        field: _said(row.get(columns[field]))
         for field in ("url", "license", "source")
         if field in columns
     }
+
+
+def _said(value: Any) -> str | None:
+    if isinstance(value, list):
+        return " AND ".join(str(each) for each in value if each is not None) or None
+    return None if value is None else str(value)

@@ -52,7 +52,8 @@ class Remove(Step):
 
     A list is a text file of document ids and URLs, one a line. It is read when the step is made: what
     is listed later goes at the next build, after `ramify forget`. With `licenses`, a document stays
-    only where its column `license` is one of them, in any case; one without a licence goes.
+    only where its column `license` is one of them, in any case (`a AND b`: both are, `a OR b`: one
+    is); one without a licence goes.
     """
 
     corpus: Ref

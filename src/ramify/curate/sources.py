@@ -14,6 +14,7 @@ from typing import Literal
 
 from ramify.curate.steps import Fetched, Files, Pages, PythonInstallation, Read, Source
 from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.far import Far, is_far
 from ramify.ground.files import sha256
 
 MANIFEST = "manifest.json"
@@ -31,21 +32,28 @@ NOT_PROSE = frozenset({"sympy", "ramify"}) | TESTS
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a source: its name in ids and manifests, where it lies, and how it is read."""
+    """One file of a source: its name in ids and manifests, where it lies, and how it is read.
+
+    Of one that lies far away, `path` is only its name, and `tag` vouches for its bytes.
+    """
 
     origin: str
     path: Path
     bytes: int
     changed_ns: int
     reader: Reader
+    tag: str | None = None
 
 
-def listing(source: Source) -> list[SourceFile]:
+def listing(source: Source, far: Far | None = None) -> list[SourceFile]:
     """Return a source's files in the order of a hash of their names: any prefix is a fair sample.
 
-    Raises NotFound if nothing is there, BadInput if it holds no file to read.
+    `far` is where they lie, if not on this machine. Raises NotFound if nothing is there, BadInput if
+    it holds no file to read.
     """
     match source:
+        case Files() | Pages() if far is not None:
+            found = list(_far_files(source, far))
         case Files() | Pages():
             found = list(_files(source))
         case Fetched():
@@ -131,6 +139,13 @@ def _files(source: Files | Pages) -> Iterator[SourceFile]:
         )
 
 
+def _far_files(source: Files | Pages, far: Far) -> Iterator[SourceFile]:
+    reader = _page_reader if isinstance(source, Pages) else _reader
+    for file in far.listing():
+        name = Path(file.at)
+        yield SourceFile(file.name, name, file.bytes, 0, reader(name), file.tag)
+
+
 def _page_reader(path: Path) -> Reader:
     inner = Path(path.stem) if path.suffix.lower() in COMPRESSED_ARCHIVES else path
     return "archive" if inner.suffix.lower() in ARCHIVES else _reader(path)
@@ -172,9 +187,11 @@ def changed(step: Read, folder: Path) -> list[str]:
     """Return how the files that `folder` was read from differ from those on the disk now.
 
     Cheap: a file's bytes are hashed only where its size is the same and its date is later than the
-    manifest's. What is finished stays as it is; this only says that it is no longer what is there.
+    manifest's; a source far away is not asked. What is finished stays as it is; this only says that it is no longer what is there.
     """
     if isinstance(step.source, Fetched):  # a finished step's, which does not change
+        return []
+    if isinstance(step.source, Files | Pages) and is_far(step.source.path):
         return []
     path = folder / MANIFEST
     manifest = json.loads(path.read_text())

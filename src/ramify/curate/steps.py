@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,11 +24,15 @@ from pydantic import (
 
 from ramify.curate.filters import CODE, PROSE, TEXT, Filter
 from ramify.ground.errors import BadInput
+from ramify.ground.far import checked
 from ramify.ground.step import Ref, Step
 from ramify.ground.units import parse_count
 
 Bytes = Annotated[int, BeforeValidator(parse_count)]
 """A number of bytes; fields of this type also take `12M` (powers of 1000)."""
+
+Where = Annotated[str, AfterValidator(checked)]
+"""A path of this machine, `hf://datasets/OWNER/NAME[@REVISION]/folder` or `s3://BUCKET/folder`."""
 
 TAKEN = ("dropped", "index", "signatures")  # folders beside those of the corpora
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]*")
@@ -52,11 +57,14 @@ class Files(BaseModel):
     `.gz` and `.zst` of these are read too. Hidden files and folders are left out. A text file of more
     than `cut_characters` becomes several documents of one origin, cut between paragraphs where it
     can be. Where a row has no `origin_column`, it is its own origin: rows are held out one by one.
+
+    `path` may also be `hf://datasets/OWNER/NAME[@REVISION]/folder` or `s3://BUCKET/folder`: each file
+    is copied when its turn comes, and removed again. A revision is resolved once, to a commit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["files"] = "files"
-    path: str
+    path: Where
     text_column: str = "text"
     id_column: str | None = None
     origin_column: str | None = None
@@ -85,12 +93,12 @@ class Pages(BaseModel):
 
     Archives may be `.gz`, `.lz4` or `.zst`; of each, what was answered well is a page, and anything
     else is a dropped document with its reason. Rows are those of jsonl and parquet, with the markup in
-    `html_column`. The text of a page is got as `extraction` says.
+    `html_column`. The text of a page is got as `extraction` says. `path` is as that of Files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["pages"] = "pages"
-    path: str
+    path: Where
     html_column: str = "html"
     id_column: str | None = None
     url_column: str | None = "url"

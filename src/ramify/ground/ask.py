@@ -16,6 +16,8 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 
 from ramify.ground.answers import Answers, Reply
@@ -26,6 +28,7 @@ from ramify.ground.server import Cap, Server
 T = TypeVar("T")
 MILLION = 1_000_000
 LONGEST_WAIT = 60.0  # seconds between two attempts, unless the server asks for more
+MOST_ASKED_WAIT = 600.0  # seconds that a server can ask for
 DRAIN_SECONDS = 10.0  # for what is under way when all must stop
 TICK_SECONDS = 0.5
 BYTES_A_TOKEN = 4  # about, as servers count what a request will take of a limit
@@ -399,11 +402,31 @@ def _reply_of(told: Any, most: tuple[int, int]) -> Reply | None:
 
 
 def _retry_after(error: Any) -> float:
-    """Return the seconds that a server asks to wait, 0 if it says nothing that can be read."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
+    return asked_to_wait(getattr(getattr(error, "response", None), "headers", {}))
+
+
+def asked_to_wait(headers: Mapping[str, str]) -> float:
+    """Return the seconds that a server asks to wait, at most 600; 0 if it says nothing that can be read.
+
+    `retry-after` is a number of seconds or a date (RFC 9110, 10.2.3); a date is held to that of the
+    answer itself, whose clock set it.
+    """
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:
-            return max(0.0, min(float(headers[name]) * unit, 600.0))
+            return max(0.0, min(float(headers[name]) * unit, MOST_ASKED_WAIT))
         except (KeyError, ValueError):  # absent, or a date
             continue
-    return 0.0
+    until = _date(headers.get("retry-after"))
+    if until is None:
+        return 0.0
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, min((until - now).total_seconds(), MOST_ASKED_WAIT))
+
+
+def _date(text: str | None) -> datetime | None:
+    """Return an HTTP date, or None for what is none."""
+    try:
+        date = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

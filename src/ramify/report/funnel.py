@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from rich.table import Table
 from ramify.ground.errors import NotFound
 from ramify.ground.units import show_bytes, show_count
 from ramify.runs.lab import Lab
+
+PACKED = ("tokenize", "broughttokens")  # kinds of steps that make tokens for runs
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Passage:
     bytes_kept: int | None
     tokens: int | None
     dropped: Mapping[str, int]
+    provenance: Mapping[str, list[dict[str, Any]]] | None = None  # of tokenized documents
 
 
 def funnel(lab: Lab, name: str) -> list[Passage]:
@@ -56,7 +59,7 @@ def _passage(lab: Lab, name: str) -> Passage | None:
     facts = record.facts
     if record.kind == "dedup":
         return _of_several(name, record.kind, list(facts["corpora"].values()))
-    if record.kind == "tokenize":
+    if record.kind in PACKED:
         held = facts["held_out"]["documents"]
         count = facts["documents"]
         return Passage(
@@ -67,6 +70,7 @@ def _passage(lab: Lab, name: str) -> Passage | None:
             facts["bytes"],
             facts["tokens"],
             {"held_out": held},
+            facts.get("provenance"),
         )
     if "seen" not in facts:
         return None
@@ -104,3 +108,29 @@ def funnel_table(passages: list[Passage]) -> Table:
             reasons,
         )
     return table
+
+
+def told_of_provenance(passages: Sequence[Passage], most: int = 8) -> Iterator[str]:
+    """Yield a line for the licences and one for the sources of each tokenized corpus, if it says any."""
+    for each in passages:
+        for name, plural in (("license", "licences"), ("source", "sources")):
+            rows = (each.provenance or {}).get(name, [])
+            if any(row["value"] is not None for row in rows):
+                yield f"{each.name}, {plural}: {shares(rows, most)}"
+
+
+def shares(rows: Sequence[Mapping[str, Any]], most: int) -> str:
+    """Return the share of tokens of each value, as `mit 61.0%, not stated 39.0%`, the first `most`."""
+    total = sum(row["tokens"] for row in rows)
+    told = [f"{_value(row)} {row['tokens'] / total:.1%}" for row in rows[:most]]
+    rest = rows[most:]
+    if rest:
+        count = sum(row.get("values", 1) for row in rest)
+        told.append(f"{count:,} more {sum(row['tokens'] for row in rest) / total:.1%}")
+    return ", ".join(told)
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    if "values" in row:
+        return f"{row['values']:,} more"
+    return "not stated" if row["value"] is None else str(row["value"])

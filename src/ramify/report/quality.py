@@ -11,6 +11,7 @@ LABEL_KINDS = ("annotate", "sheet", "audit", "classify", "score", "select")
 CHOICE_KINDS = ("decontaminate", "contamination", "domainrecall", "fetch")
 DATA_KINDS = (
     "read", "sift", "dedup", *LABEL_KINDS, *CHOICE_KINDS, "remove", "tokenizer", "broughttokenizer", "tokenize",
+    "broughttokens",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ramify.curate.look import sample
 from ramify.ground import files
 from ramify.ground.errors import NotFound
-from ramify.report.funnel import Passage, funnel
+from ramify.report.funnel import PACKED, Passage, funnel
 from ramify.report.markup import Markup, join, tag
 from ramify.runs.lab import Lab
 
@@ -28,7 +28,7 @@ max-height:16rem;overflow:auto}
 
 def write_samples(lab: Lab, name: str, out: Path, *, count: int = 4, seed: int = 0) -> Path:
     """Write the page of a corpus to `out`, self-contained and without a script; return `out`."""
-    steps = [_step(lab, each, count, seed) for each in funnel(lab, name) if each.kind != "tokenize"]
+    steps = [_step(lab, each, count, seed) for each in funnel(lab, name) if each.kind not in PACKED]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -8,6 +8,7 @@ from typing import Any
 from ramify.ground.units import show_bytes, show_count, show_flops, show_seconds
 from ramify.report.compare import BUDGET, MEAN, Pair
 from ramify.report.forecasts import Forecasted, in_words, track
+from ramify.report.funnel import PACKED, shares
 from ramify.report.markup import Child, Markup, join, tag
 from ramify.report.summary import Amount, Evaluation, Row, Summary, error_of_mean
 from ramify.train.documents import Difference
@@ -356,18 +357,28 @@ def packed(summary: Summary) -> Markup | None:
     read = _tokens_read(summary)
     rows = []
     for name, record in summary.records.items():
-        if record.kind != "tokenize":
+        if record.kind not in PACKED:
             continue
         facts, most = record.facts, read.get(name, 0.0)
+        licenses = facts.get("provenance", {}).get("license", [])
         rows.append(
             row_of(name, f"{facts['documents']:,}", show_count(facts["tokens"]), f"{facts['bytes_per_token']:.2f}",
-                   f"{facts['held_out']['documents']:,}", f"{most / facts['tokens']:.2f}" if facts["tokens"] else "")
+                   f"{facts['held_out']['documents']:,}", f"{most / facts['tokens']:.2f}" if facts["tokens"] else "",
+                   shares(licenses, 3) if licenses else "", words=1)
         )  # fmt: skip
     if not rows:
         return None
-    head = ["source", "documents", "tokens", "bytes a token", "held out", "epochs read"]
+    head = [
+        "source",
+        "documents",
+        "tokens",
+        "bytes a token",
+        "held out",
+        "epochs read",
+        "licences by tokens",
+    ]
     caption = "Tokenized sources. Epochs: how often the line that reads a source most has gone through it."
-    return table(caption, head, rows)
+    return table(caption, head, rows, words=1)
 
 
 def _tokens_read(summary: Summary) -> dict[str, float]:

@@ -272,7 +272,7 @@ def told_of(row: Row) -> str:
             return told_of_choice(kind, facts)
         case "tokenizer" | "broughttokenizer":
             return f"vocabulary of {facts['vocab']:,}"
-        case "tokenize":
+        case "tokenize" | "broughttokens":
             ratio = facts["bytes_per_token"]
             return f"{show_count(facts['tokens'])} tokens · {ratio:.2f} bytes a token"
         case "export":

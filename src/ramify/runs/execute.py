@@ -19,7 +19,7 @@ from ramify.ground.errors import Mismatch, Stopped
 from ramify.ground.step import Input, Step, Tell
 from ramify.release.steps import Complete, Export
 from ramify.runs.job import Job, is_run
-from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
+from ramify.tokens.steps import BroughtTokenizer, BroughtTokens, Tokenize, Tokenizer
 from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolate, Run, Trunk
 
 # where each is made, imported when it is: curation and packing start without torch
@@ -41,6 +41,7 @@ MAKERS: dict[type[Step], str] = {
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",
+    BroughtTokens: "ramify.tokens.bring:run_brought_tokens",
     Trunk: "ramify.train.make:run_train",
     Cosine: "ramify.train.make:run_train",
     Cooldown: "ramify.train.make:run_train",

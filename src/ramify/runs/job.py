@@ -13,7 +13,7 @@ from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
 from ramify.release.steps import Complete, Export
-from ramify.tokens.steps import BroughtTokenizer, Tokenize, Tokenizer
+from ramify.tokens.steps import BroughtTokenizer, BroughtTokens, Tokenize, Tokenizer
 from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolate, Run, Trunk
 
 DRIVER = "RAMIFY_DRIVER"  # in a worker's environment: the process that it works for
@@ -38,6 +38,7 @@ KINDS: dict[str, type[Step]] = {
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
+        BroughtTokens,
         Trunk,
         Cosine,
         Cooldown,

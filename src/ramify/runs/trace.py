@@ -23,6 +23,7 @@ from ramify.train import places
 
 ID = re.compile(r"[0-9a-f]{6,32}")
 TABLES = ("documents", "held_out", "dropped")
+HELD_OUT = "held_out.parquet"  # of a tokenized source
 NAMED = ("id", "url", "origin", "part", "reason", "start", "tokens")
 
 
@@ -82,7 +83,7 @@ def _of_url(steps: Sequence[Place], url: str) -> set[str]:
     """Return the ids of the documents that a URL, or an origin of this name, led to."""
     ids = set()
     for place in steps:
-        for path in _tables(place.folder):
+        for path in (*_tables(place.folder), *_indexes(place.folder)):
             for row in _rows(path, lambda t: _equal(t, "url", url) | _equal(t, "origin", url)):
                 ids.add(str(row["id"]))
     return ids
@@ -93,13 +94,25 @@ def _tables(folder: Path) -> Iterator[Path]:
     for name in TABLES:
         yield from sorted(folder.glob(f"{name}/*.parquet"))
         yield from sorted(folder.glob(f"*/{name}/*.parquet"))
+    if (folder / HELD_OUT).is_file():
+        yield folder / HELD_OUT
+
+
+def _indexes(folder: Path) -> list[Path]:
+    """Return the lists of documents of a tokenized source, a shard each."""
+    return sorted(folder.glob("shards/*.docs.parquet"))
 
 
 def _rows(path: Path, which: Any) -> list[dict[str, Any]]:
-    there = pq.read_schema(path).names
-    table = pq.read_table(path, columns=[name for name in NAMED if name in there])
+    schema = pq.read_schema(path)
+    names = [name for name in NAMED if name in schema.names and _is_plain(schema.field(name).type)]
+    table = pq.read_table(path, columns=names)
     rows: list[dict[str, Any]] = table.filter(pa.array(which(table))).to_pylist()
     return rows
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return not pa.types.is_list(kind)  # of held-out documents the tokens themselves
 
 
 def _equal(table: pa.Table, name: str, value: str) -> Any:
@@ -123,10 +136,11 @@ def _in_step(place: Place, ids: Sequence[str]) -> Iterator[tuple[str, str, Stret
     for path in _tables(place.folder):
         where = path.relative_to(place.folder).as_posix()
         for row in _rows(path, lambda table: _begins(table, ids)):
-            kept = {"documents": "kept", "held_out": "held out"}.get(path.parent.name)
+            kind = "held_out" if path.name == HELD_OUT else path.parent.name
+            kept = {"documents": "kept", "held_out": "held out"}.get(kind)
             told = kept or f"dropped, {row.get('reason')}"
             yield f"{place.name}: {told} ({where})", row["id"], None
-    for path in sorted(place.folder.glob("shards/*.docs.parquet")):
+    for path in _indexes(place.folder):
         for row in _rows(path, lambda table: _begins(table, ids)):
             stretch = Stretch(place.name, row["start"], row["tokens"])
             last = stretch.start + stretch.tokens

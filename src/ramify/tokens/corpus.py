@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ramify.ground.errors import BadInput, Corrupt, NotFound
+from ramify.tokens import provenance
 
 COLUMNS = ("id", "text", "origin", "part")
 BATCH_ROWS = 1024
@@ -88,8 +89,10 @@ def train_row_groups(corpus: Path) -> list[RowGroup]:
 def read(group: RowGroup, *, rows: int = BATCH_ROWS) -> Iterator[Documents]:
     """Yield a row group's documents in order, at most `rows` and about BATCH_BYTES of text at a time."""
     with naming(group.path), pq.ParquetFile(group.path, memory_map=True) as file:
+        there = set(file.schema_arrow.names)
+        columns = [*COLUMNS, *(name for name in provenance.COLUMNS if name in there)]
         batches = file.iter_batches(
-            rows, row_groups=[group.index], columns=list(COLUMNS), use_threads=False
+            rows, row_groups=[group.index], columns=columns, use_threads=False
         )
         for batch in batches:
             if batch.num_rows:

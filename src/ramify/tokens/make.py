@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ramify.ground import files
-from ramify.ground.errors import BadInput, Corrupt
+from ramify.ground.errors import Corrupt
 from ramify.ground.step import Input, Tell
-from ramify.tokens import corpus, encode, pack, tokenizer
+from ramify.tokens import attempt, corpus, encode, pack, tokenizer
 from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
-
-SOURCE = "source.json"
-MADE_OF = "made_of.json"  # inside the spool: what an earlier attempt encoded, and with what
 
 
 def run_tokenizer(
@@ -74,9 +67,9 @@ def run_tokenize(
     for a vocabulary that does not fit the shard type, Corrupt for a damaged file.
     """
     made_of = _made_of(step, inputs)
-    finished = _finished(out, made_of)
+    finished = attempt.finished(out, made_of)
     if finished:
-        return _told(finished)
+        return attempt.told(finished)
     codec = tokenizer.Codec.open(inputs["tokenizer"].path)
     dtype = encode.narrowest(codec.vocab, step.dtype)
     folder = _folder(step.corpus, inputs["corpus.ref"])
@@ -85,66 +78,35 @@ def run_tokenize(
     encoder, why = encode.choose(codec, sample, step.encoder)
     tell(0, 1, "documents", f"encoding with {encoder.name}: {why}")
     writer = pack.Writer(codec, encoder, dtype, step.seed)
-    _begin(out, made_of)
+    attempt.begin(out, made_of)
     spooled = _spool(writer, groups, out, tell)
     segment = step.segment or pack.choose_segment(spooled.tokens, step.max_context)
-    _check_enough(spooled, segment, folder)
+    attempt.check_enough(spooled, segment, folder)
     shards = pack.write_shards(spooled, out, max(1, step.shard_tokens // segment) * segment, tell)
     held_out = pack.encode_held_out(writer, folder / "held_out", out / "held_out.parquet")
-    source = {
-        "format": 1,
-        "tokens": spooled.tokens,
-        "dtype": dtype.name,
-        "segment": segment,
-        "documents": spooled.documents,
-        "vocab": codec.vocab,
-        "end_of_text": codec.end_of_text,
-        "tokenizer": codec.sha256,
-        "order": f"by the BLAKE2b-128 hash of the document's id, keyed with seed {step.seed}",
-        "bytes": spooled.bytes,
-        "encoder": {"name": encoder.name, "why": why},
-        "held_out": held_out,
-        "made_of": made_of,
-        "shards": [asdict(shard) for shard in shards],
-    }
-    files.write_json(out / SOURCE, source)
-    files.remove(out / "spool")
-    return _told(source)
+    return attempt.finish(
+        out,
+        spooled,
+        shards,
+        codec,
+        dtype=dtype.name,
+        segment=segment,
+        order=pack.told_order(step.seed),
+        encoder={"name": encoder.name, "why": why},
+        held_out=held_out,
+        made_of=made_of,
+    )
 
 
 def _made_of(step: Tokenize, inputs: Mapping[str, Input]) -> dict[str, Any]:
     """Return what of the inputs and of the step's conduct an earlier attempt must share to be kept."""
-    contents = {name: given.record.get("files", {}) for name, given in inputs.items()}
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
     return {
-        "inputs": digest.hexdigest(),
+        "inputs": attempt.of_inputs(inputs),
         "shard_tokens": step.shard_tokens,
         "dtype": step.dtype,
+        "index": list(pack.INDEX),  # an earlier version listed documents with fewer columns
         "encoder": step.encoder,  # who was told to leave a faulty encoder must not keep its work
     }
-
-
-def _finished(out: Path, made_of: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the source if an earlier attempt was killed after all was written; None if it was not."""
-    if not (out / SOURCE).is_file():
-        return None
-    source: dict[str, Any] = json.loads((out / SOURCE).read_bytes())
-    if source["made_of"] == made_of:
-        files.remove(out / "spool")
-        return source
-    files.remove(out / SOURCE)
-    return None
-
-
-def _begin(out: Path, made_of: dict[str, Any]) -> None:
-    """Keep what an earlier attempt left if it was made of the very same, else remove it."""
-    note = out / "spool" / MADE_OF
-    if note.is_file() and json.loads(note.read_bytes()) == made_of:
-        return
-    for name in ("shards", "held_out.parquet", "spool"):
-        files.remove(out / name)
-    note.parent.mkdir(parents=True)
-    files.write_json(note, made_of)
 
 
 def _spool(
@@ -169,23 +131,3 @@ def _spool(
     if spooled.documents != total:
         raise Corrupt(f"{total} documents went in, {spooled.documents} were encoded")
     return spooled
-
-
-def _check_enough(spooled: pack.Spooled, segment: int, folder: Path) -> None:
-    if spooled.tokens <= segment:
-        raise BadInput(
-            f"{folder} has {spooled.tokens} tokens, less than a segment of {segment} and one more",
-            hint="give it more text, or a smaller segment or max_context",
-        )
-
-
-def _told(source: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of a source for its record."""
-    tokens, segment = source["tokens"], source["segment"]
-    names = ("documents", "tokens", "bytes", "dtype", "segment", "vocab", "encoder", "held_out")
-    return {
-        **{name: source[name] for name in names},
-        "bytes_per_token": source["bytes"] / tokens,
-        "wasted": (tokens - 1) % segment / tokens,  # of an epoch: the tail that fills no segment
-        "shards": len(source["shards"]),
-    }

@@ -9,7 +9,7 @@ goes on with the next file that is missing, and ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Corrupt
 from ramify.ground.step import Tell
-from ramify.tokens import corpus
+from ramify.tokens import corpus, provenance
 from ramify.tokens.encode import Encoder, Ids, differs
 from ramify.tokens.tokenizer import Codec
 
@@ -31,7 +31,14 @@ SPOOL_BYTES = 128 << 20  # of text in a spool file; its tokens are held in memor
 SEGMENT_MOST = 2**20
 WASTE = 100  # a segment is at most this part of a source, so that an epoch wastes below 1%
 AUDIT_ONE_IN = 2048  # documents encoded by the reference too
-INDEX = ("id", "origin", "part", "start", "tokens", "bytes")
+HELD_OUT = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "origin", "text", *provenance.COLUMNS)),
+        ("bytes", pa.int64()),
+        ("tokens", pa.list_(pa.uint32())),
+    ]
+)
+INDEX = ("id", "origin", "part", "start", "tokens", "bytes", *provenance.COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ class Shard:
     file: str
     tokens: int
     documents: int
+
+
+def told_order(seed: int) -> str:
+    """Return in words how documents are ordered."""
+    return f"by the BLAKE2b-128 hash of the document's id, keyed with seed {seed}"
 
 
 def choose_segment(tokens: int, max_context: int) -> int:
@@ -96,7 +108,11 @@ def spool(
             tables.append(table)
             ids += pieces
             encoded(len(pieces))
-    table = pa.concat_tables(tables)
+    write_spool(pa.concat_tables(tables), ids, path)
+
+
+def write_spool(table: pa.Table, ids: list[npt.NDArray[Any]], path: Path) -> None:
+    """Write documents, each with its ids and end of text, in the order of their keys."""
     order = np.lexsort((_column(table, "low"), _column(table, "high")))
     ids = [ids[at] for at in order.tolist()]
     offsets = np.cumsum([0, *(piece.size for piece in ids)], dtype=np.int64)
@@ -130,6 +146,7 @@ def _encoded(
             "part": documents.table.column("part").cast(pa.int64()),
             "tokens": np.diff(offsets),
             "bytes": documents.bytes,
+            **provenance.columns_of(documents.table),
         }
     )
     return table, [ended[start:end] for start, end in pairwise(bounds)]
@@ -178,6 +195,10 @@ class Spooled:
         """All tokens, ends of text included."""
         return int(self.starts[-1])
 
+    def provenance(self) -> dict[str, list[dict[str, Any]]]:
+        """Documents and tokens by licence and by source."""
+        return provenance.counted(self._listed)
+
     @property
     def documents(self) -> int:
         """All documents."""
@@ -203,13 +224,17 @@ class Spooled:
         return np.concatenate(pieces)
 
     def listing(self, first: int, last: int) -> pa.Table:
-        """Return id, origin, part, start, tokens and bytes of documents `first` to `last`."""
+        """Return the rows of INDEX of documents `first` to `last`."""
         within, rows = self._rows(first, last)
         sizes = [table.num_rows for table in self._listed]
         begins = np.concatenate([[0], np.cumsum(sizes[:-1], dtype=np.int64)])
         table = pa.concat_tables(self._listed).take(pa.array(begins[within] + rows))
         starts = pa.array(self.starts[first:last], pa.int64())
-        return table.append_column("start", starts).select(INDEX)
+        table = table.append_column("start", starts).select(INDEX)
+        fields = [
+            f.with_type(pa.string()) if f.name in provenance.COLUMNS else f for f in table.schema
+        ]
+        return table.cast(pa.schema(fields))
 
 
 def _mapped(path: Path) -> pa.Table:
@@ -265,14 +290,17 @@ def _write_shard(spooled: Spooled, out: Path, index: int, start: int, end: int) 
 
 def encode_held_out(writer: Writer, folder: Path, path: Path) -> dict[str, int]:
     """Write held-out documents with their tokens, in the corpus' order; return how many of each."""
+    return write_held_out(_held_out(writer, folder), path)
+
+
+def write_held_out(tables: Iterable[pa.Table], path: Path) -> dict[str, int]:
+    """Write tables of HELD_OUT one after another; return how many documents, tokens and bytes."""
     count = {"documents": 0, "tokens": 0, "bytes": 0}
-    fields = [("id", pa.string()), ("origin", pa.string()), ("text", pa.string())]
-    schema = pa.schema([*fields, ("bytes", pa.int64()), ("tokens", pa.list_(pa.uint32()))])
     with (
         files.replacing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as file,
+        pq.ParquetWriter(temporary, HELD_OUT, compression="zstd") as file,
     ):
-        for table in _held_out(writer, folder, schema):
+        for table in tables:
             file.write_table(table)
             count["documents"] += table.num_rows
             count["tokens"] += len(table.column("tokens").combine_chunks().values)
@@ -280,12 +308,13 @@ def encode_held_out(writer: Writer, folder: Path, path: Path) -> dict[str, int]:
     return count
 
 
-def _held_out(writer: Writer, folder: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+def _held_out(writer: Writer, folder: Path) -> Iterator[pa.Table]:
     for group in corpus.row_groups(folder):
         for documents in corpus.read(group):
             ids, offsets = writer.encoder.encode(documents.texts)
             tokens = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids))
             columns = [documents.table.column(name) for name in ("id", "origin", "text")]
+            columns += provenance.columns_of(documents.table).values()
             columns += [pa.array(documents.bytes), tokens]
-            arrays = [c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
-            yield pa.table(arrays, schema=schema)
+            arrays = [c.cast(f.type) for c, f in zip(columns, HELD_OUT, strict=True)]
+            yield pa.table(arrays, schema=HELD_OUT)

@@ -1,4 +1,4 @@
-"""What is asked of the tokens room: a tokenizer, trained or brought, and a corpus packed with it."""
+"""What is asked of the tokens room: a tokenizer, trained or brought, and a corpus packed with it, or brought."""
 
 from __future__ import annotations
 
@@ -81,11 +81,49 @@ class Tokenize(Step):
 
     @model_validator(mode="after")
     def _segments_hold_contexts(self) -> Self:
-        if self.max_context < 1:
-            raise BadInput("max_context=0 leaves no sequence", hint="try 2048")
-        if self.segment is not None and (self.segment < 1 or self.segment % self.max_context):
-            raise BadInput(
-                f"segment={self.segment} is no multiple of max_context={self.max_context}",
-                hint=f"try {max(1, round(self.segment / self.max_context)) * self.max_context}",
-            )
+        _check_segment(self.segment, self.max_context)
         return self
+
+
+class BroughtTokens(Step):
+    """Take tokens from elsewhere, and pack their documents as Tokenize does.
+
+    `path` is a file or a folder of streams of ids: `.npy` of one dimension, and `.bin` or `.ds`, bare
+    numbers (little-endian) after `header_bytes`. A document ends at the id `end_of_text`; a stretch
+    that a file ends in without it is a document too, and counted. They must have been made with the
+    tokenizer named here: what joins them later is held to its hash, ids beyond it are an error.
+
+    The share `held_out` of the documents, chosen by a keyed hash, goes to evaluation. Near-duplicates
+    are not looked for: of tokens no text is known.
+    """
+
+    conduct: ClassVar[frozenset[str]] = frozenset({"shard_tokens"})
+
+    path: str
+    tokenizer: Ref
+    dtype: Literal["uint16", "uint32"] | None = None  # of .bin; None: as Tokenize would write them
+    header_bytes: int = Field(default=0, ge=0)  # of each .bin, passed over
+    end_of_text: int | None = Field(default=None, ge=0)  # in the files; None: the tokenizer's
+    license: str | None = None  # of all of them, for the index of documents
+    source: str | None = None
+    held_out: float = Field(default=0.0, ge=0, lt=0.5)
+    segment: Tokens | None = None  # as of Tokenize, and so are those below
+    max_context: Tokens = 2048
+    seed: int = 0
+    shard_tokens: Tokens = 2**26
+
+    @model_validator(mode="after")
+    def _segments_hold_contexts(self) -> Self:
+        _check_segment(self.segment, self.max_context)
+        return self
+
+
+def _check_segment(segment: int | None, max_context: int) -> None:
+    """Raise BadInput unless a segment holds a whole number of contexts."""
+    if max_context < 1:
+        raise BadInput("max_context=0 leaves no sequence", hint="try 2048")
+    if segment is not None and (segment < 1 or segment % max_context):
+        raise BadInput(
+            f"segment={segment} is no multiple of max_context={max_context}",
+            hint=f"try {max(1, round(segment / max_context)) * max_context}",
+        )
