@@ -139,3 +139,16 @@ def test_of_real_pages_every_formula_is_there_and_none_twice() -> None:
             "".join((a or b).split()) for a, b in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", got)
         )
         assert sum(have.values()) == sum(want.values())
+
+
+def test_a_page_of_thousands_of_formulas_and_code_blocks_is_read_to_its_end() -> None:
+    """Where each took time that grows with those before it, this would take a minute."""
+    lines = (
+        f"<p>Line {n} has <math><mi>x</mi><mo>=</mo><mn>{n}</mn></math> in it.</p>"
+        f'<pre class="code">y = {n}</pre>'
+        for n in range(4000)
+    )
+    found = extract(f"<html><body><main>{''.join(lines)}</main></body></html>", Extraction())
+    assert (found.formulas_seen, found.formulas_kept) == (4000, 4000)
+    assert "$x=3999$" in found.text
+    assert "y = 3999" in found.text

@@ -130,7 +130,7 @@ def _too_much(page: str) -> str | None:
 
 def _take_code(tree: Any, held: Formulas) -> None:
     """Replace code blocks by marks that become fenced blocks."""
-    for node in tree.document.query_selector_all("pre"):
+    for node in tree.document.query_selector_all("pre")[:]:
         inner = node.query_selector("code")
         classes = " ".join(
             (each.getattr("class") or "") for each in (node, inner, node.parent) if each is not None

@@ -31,6 +31,7 @@ def recipe(
     sample: int = 100_000,
     label_tokens: Tokens = 300_000_000,
     encoder: str | None = None,
+    group: Literal["domain", "origin", "document"] = "domain",
     rule: Literal["pages", "share"] = "pages",
     least_pages: int = 10,
     seeds: dict[str, str] | None = None,
@@ -51,7 +52,7 @@ def recipe(
     """
     labelling = Labelling(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
-        seed=seed,
+        group=group, seed=seed,
     )  # fmt: skip
     read = Read(name="pages/read", source=Pages(path=pages), filters=MATH_WEB)
     first = labelling.steps("reasoning", Ref(name=read.name), MATH_3)
