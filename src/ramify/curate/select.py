@@ -74,9 +74,7 @@ def _nothing(step: Select, shards: list[Shard], facts: dict[str, Any]) -> BadInp
         hint = "recall more domains: lower least_pages (or least_score), or give seeds"
     elif "downsampled" in dropped and "low_score" not in dropped:
         hint = "raise shares"
-    return BadInput(
-        f"nothing is kept of {facts['seen']} documents: {why}{highest}", hint=hint
-    )
+    return BadInput(f"nothing is kept of {facts['seen']} documents: {why}{highest}", hint=hint)
 
 
 def reason(step: Select, score: float | None, key: int) -> str | None:
