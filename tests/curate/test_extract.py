@@ -152,3 +152,12 @@ def test_a_page_of_thousands_of_formulas_and_code_blocks_is_read_to_its_end() ->
     assert (found.formulas_seen, found.formulas_kept) == (4000, 4000)
     assert "$x=3999$" in found.text
     assert "y = 3999" in found.text
+
+
+def test_a_tag_of_a_million_attributes_is_dropped_at_once_and_a_long_image_is_not() -> None:
+    many = " ".join(f'a{n}="x"' for n in range(1_000_000))
+    found = extract(f"<html><body><p {many}>text</p></body></html>", Extraction())
+    assert found.broken == "too_long: a tag of 1000001 attributes"
+    image = f'<img src="data:image/png;base64,{"A" * 1_000_000}">'
+    page = f"<html><body><p>{'One sentence of many. ' * 40}</p>{image}</body></html>"
+    assert extract(page, Extraction()).broken is None
