@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Decontaminate,
         DomainRecall,
         Fetch,
+        NgramIndex,
         Remove,
     )
     from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read, Sift
@@ -89,6 +90,7 @@ _HOMES = {
         "Decontaminate",
         "DomainRecall",
         "Fetch",
+        "NgramIndex",
         "Remove",
     ),
     "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
@@ -122,7 +124,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
-    "Decontaminate", "Contamination", "DomainRecall", "Fetch", "Remove",
+    "Decontaminate", "Contamination", "NgramIndex", "DomainRecall", "Fetch", "Remove",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "BroughtTokens", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

@@ -139,3 +139,25 @@ def test_of_real_pages_every_formula_is_there_and_none_twice() -> None:
             "".join((a or b).split()) for a, b in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", got)
         )
         assert sum(have.values()) == sum(want.values())
+
+
+def test_a_page_of_thousands_of_formulas_and_code_blocks_is_read_to_its_end() -> None:
+    """Where each took time that grows with those before it, this would take a minute."""
+    lines = (
+        f"<p>Line {n} has <math><mi>x</mi><mo>=</mo><mn>{n}</mn></math> in it.</p>"
+        f'<pre class="code">y = {n}</pre>'
+        for n in range(4000)
+    )
+    found = extract(f"<html><body><main>{''.join(lines)}</main></body></html>", Extraction())
+    assert (found.formulas_seen, found.formulas_kept) == (4000, 4000)
+    assert "$x=3999$" in found.text
+    assert "y = 3999" in found.text
+
+
+def test_a_tag_of_a_million_attributes_is_dropped_at_once_and_a_long_image_is_not() -> None:
+    many = " ".join(f'a{n}="x"' for n in range(1_000_000))
+    found = extract(f"<html><body><p {many}>text</p></body></html>", Extraction())
+    assert found.broken == "too_long: a tag of 1000001 attributes"
+    image = f'<img src="data:image/png;base64,{"A" * 1_000_000}">'
+    page = f"<html><body><p>{'One sentence of many. ' * 40}</p>{image}</body></html>"
+    assert extract(page, Extraction()).broken is None

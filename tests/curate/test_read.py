@@ -430,3 +430,18 @@ def test_rows_of_web_pages_become_their_text_with_formulas_as_latex(tmp_path: Pa
     for number, row in enumerate(kept):
         assert f"{story(number)} Its area is $\\pi r^{{2}}$ and no other." in row["text"]
         assert "Home" not in row["text"]
+
+
+def test_shards_without_a_row_hold_nothing_and_stop_nothing(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), source / "zero.parquet")
+    for name in ("empty.jsonl", "empty.jsonl.gz", "empty.ndjson.zst"):
+        (source / name).touch()
+    text = "This is a sentence that has enough characters to be kept as it is."
+    (source / "one.jsonl").write_text(json.dumps({"text": text}))
+    facts = run_read(Read(name="r", source=Files(path=str(source))), {}, out, quiet)
+    dropped = pq.read_table(out / "dropped").to_pylist() if any((out / "dropped").iterdir()) else []
+    assert [(x["origin"], x["reason"]) for x in dropped] == []
+    assert (facts["seen"], facts["kept"]) == (1, 1)

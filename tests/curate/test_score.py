@@ -190,7 +190,9 @@ def test_what_cannot_be_scored_or_selected_is_told_in_a_line(
     given = written(tmp_path / "c", graded(10))
     with pytest.raises(BadInput, match=r"no scores called 'score'.*label"):
         select(given, tmp_path / "a", at_least=3)
-    with pytest.raises(BadInput, match="nothing is kept of 10 documents: 10 low_score"):
+    with pytest.raises(
+        BadInput, match="nothing is kept of 10 documents: 10 low_score; the highest label is"
+    ):
         select(given, tmp_path / "b", column="label", at_least=9)
     with pytest.raises(NotFound, match="no documents of 'web'"):
         score({"corpus": given, "classifier": classifiers[0]}, tmp_path / "d", part="web")

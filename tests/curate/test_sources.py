@@ -155,6 +155,21 @@ def test_a_source_that_changes_later_is_noticed(
     assert changed(step, out) == [f"{source} is gone"]
 
 
+def test_folders_that_are_linked_are_read_and_a_link_that_leads_back_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    elsewhere, source = tmp_path / "elsewhere", tmp_path / "source"
+    (elsewhere / "inner").mkdir(parents=True)
+    (elsewhere / "inner" / "b.txt").write_text("b")
+    (elsewhere / "back").symlink_to(elsewhere)
+    source.mkdir()
+    (source / "a.txt").write_text("a")
+    (source / "linked").symlink_to(elsewhere)
+    (source / "round").symlink_to(source)
+    found = {file.origin for file in listing(Files(path=str(source)))}
+    assert found == {"a.txt", "linked/inner/b.txt"}
+
+
 def test_a_manifest_names_every_file_with_its_hash(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     (source / "deep").mkdir(parents=True)

@@ -81,6 +81,8 @@ def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Pat
         "finemath-3plus",
     ]
     assert all(step.seen == step.kept + sum(step.dropped.values()) for step in steps)
+    dropped = dict(steps[-3].dropped)
+    assert dropped == {"near_duplicate": dropped["near_duplicate"]}
     assert steps[-1].tokens == told(lab, "finemath-3plus")["tokens"]
     page = write_samples(lab, "finemath-3plus", tmp_path / "samples.html").read_text()
     assert "contaminated: farm plums" in page

@@ -109,6 +109,21 @@ def test_what_is_forgotten_is_wanted_again_and_its_children_are_named(
     assert not point_folder(lab.folder / "trunk", 12 * STEP).exists()
 
 
+def test_all_that_was_made_from_a_step_is_forgotten_with_it_and_nothing_else(
+    ramify: Typed, copy: Copy, whole: Lab
+) -> None:
+    lab = copy(whole)
+    before = {place.name for place in lab.places()}
+    code, out, _ = ramify("forget", "trunk", "--with-children", lab=lab)
+    gone = [line.removeprefix("forgot ") for line in out.splitlines()]
+    assert code == 0
+    assert gone[-1] == "trunk"
+    assert {"cool-10", "evals/cool-10"} < set(gone)
+    assert gone.index("evals/cool-10") < gone.index("cool-10")  # a kill leaves no orphan
+    assert before - set(gone) == {place.name for place in lab.places()}
+    assert {"words", "clean", "cosine"} <= before - set(gone)
+
+
 def test_documents_kept_and_dropped_are_looked_at(ramify: Typed, whole: Lab) -> None:
     code, out, _ = ramify("look", "text/words", "--dropped", lab=whole)
     assert code == 0
@@ -135,6 +150,7 @@ WRONG: list[tuple[list[object], str]] = [
     (["forget", "../words"], "'../words' cannot name a step"),
     (["forget", "words", "--after", 1], "words is no run; type: ramify forget words"),
     (["forget", "words@64"], "words is no run"),
+    (["forget", "trunk@64", "--with-children"], "--with-children goes with a whole step"),
     (["forget", "trunk@64"], "trunk has no point at 64 tokens; points: 512, 768"),
     (["forget", "trunk@x"], "'x' is not a count"),
     (["eval", "nowhere"], "nowhere is not in"),

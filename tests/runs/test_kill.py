@@ -33,6 +33,7 @@ from ramify import (
     Forecast,
     Interpolate,
     Linear,
+    NgramIndex,
     Recipe,
     Ref,
     Remove,
@@ -58,7 +59,7 @@ from .tiny import STEP, loaded, make, prints, told
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize", "broughttokens")
-CHOICES = ("decontaminate", "contamination", "domainrecall", "fetch", "remove")
+CHOICES = ("decontaminate", "contamination", "ngramindex", "domainrecall", "fetch", "remove")
 QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
 OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
@@ -144,6 +145,7 @@ def choices(home: Path) -> tuple[Step, ...]:
     return (
         Decontaminate(name="decontaminated", **looked),
         Contamination(name="contamination", **looked),
+        NgramIndex(name="ngrams", corpus=Ref(name="clean"), part="sums"),
         DomainRecall(name="domains", corpus=Ref(name="clean"), part="sums", score="part"),
         Remove(name="removed", corpus=Ref(name="clean"), part="sums", lists=(str(home / "urls"),)),
         Fetch(name="pages", index=(str(archive(home)),), urls=str(home / "urls"), base=str(home)),

@@ -211,12 +211,13 @@ OTHER: dict[str, dict[str, Any]] = {
     },
     "decontaminate": {
         "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,
-        "near": 20,
+        "near": 20, "index": Ref(name="other"),
     },
     "contamination": {
         "corpus": Ref(name="other"), "part": "b", "items": ("others",), "ngram": 8, "overlap": 0.5,
-        "near": 20,
+        "near": 20, "index": Ref(name="other"),
     },
+    "ngramindex": {"corpus": Ref(name="other"), "part": "b", "shortest": 5},
     "domainrecall": {
         "corpus": Ref(name="other"), "part": "b", "score": "other", "least_score": 3.0,
         "rule": "share", "least_pages": 5, "least_share": 0.2, "seeds": {"a": "urls"},

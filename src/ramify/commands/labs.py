@@ -120,12 +120,20 @@ def forget_command(
         str | None,
         typer.Option("--after", metavar="TOKENS", help="Of a run, only what lies beyond"),
     ] = None,
+    with_children: Annotated[
+        bool, typer.Option("--with-children", help="And all steps made from it, however far")
+    ] = False,
 ) -> None:
     """Remove a step from a lab, so that it can be made otherwise."""
+    from ramify.ground.errors import BadInput
     from ramify.ground.units import parse_count
 
     lab = found_lab(lab_dir)
+    if with_children and (after or "@" in name):
+        raise BadInput("--with-children goes with a whole step", hint="leave --after and @ out")
     beyond = parse_count(after) if after else None
+    for child in lab.descendants(name) if with_children else ():
+        print(f"forgot {lab.forget(child)[0]}", flush=True)
     children = lab.children(name, beyond)
     for gone in lab.forget(name, beyond):
         print(f"forgot {gone}")

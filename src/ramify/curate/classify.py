@@ -147,7 +147,7 @@ def fold_numbers(
     if different < folds:
         raise BadInput(
             f"the labels come from {different} {by}{'s' * (different != 1)}, fewer than {folds} folds",
-            hint="set group='origin' or group='document', or fewer folds",
+            hint="set group=document (ramify run ... --set group=document), or fewer folds",
         )
     numbers = np.empty(len(groups), np.int64)
     split = need("sklearn.model_selection", extra=EXTRA).GroupKFold(

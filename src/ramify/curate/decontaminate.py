@@ -1,7 +1,6 @@
 """Takes documents that hold evaluation items out of a corpus, or only says which ones do.
 
-corpus, items ─► shard by shard ─┬─► documents, held_out, dropped (Decontaminate alone)
-                                 ├─► ngrams/NAME.parquet: what a later benchmark is looked up in
+corpus, items ─► index? ─► shard by shard ─┬─► documents, held_out, dropped (Decontaminate alone)
                                  └─► findings/NAME.parquet ─► report.parquet, report.md
 """
 
@@ -9,17 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ramify.curate.contamination import Finding, excerpt, find
+from ramify.curate.gram_index import Lookup, lookup
 from ramify.curate.items import Items, files_of, read_items
 from ramify.curate.ledger import Ledger
 from ramify.curate.passing import (
     MADE_IN,
+    Mask,
     Shard,
     batches,
     corpus_shards,
@@ -68,8 +72,37 @@ def run_contamination(
 
 
 Rows = list[dict[str, Any]]
-Find = Callable[[pa.Table], list[Finding]]
-Work = Callable[[Shard, Path, Find, Items], tuple[dict[str, Any], list[Path]]]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for, and how: in every text, or where an index says that it may be."""
+
+    step: Contamination
+    items: Items
+    lookup: Lookup | None = None
+
+    def found(self, rows: pa.Table, items: Items) -> list[Finding]:
+        """Return what some rows hold of some items."""
+        texts = rows["text"].combine_chunks()
+        return find(texts, items, overlap=self.step.overlap, near=self.step.near)
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Items, bool], ...]:
+        """The items by whether all texts are searched for them."""
+        if self.lookup is None:
+            return ((self.items, True),)
+        sides = ((self.lookup.served, False), (self.lookup.left, True))
+        return tuple((self.items.only(side), all_) for side, all_ in sides if len(side))
+
+    def wanted(self, shard: Shard) -> Mask | None:
+        """Return which rows of a shard may hold what the index knows of; None where there is no index."""
+        if self.lookup is None:
+            return None
+        return self.lookup.candidates(shard, pq.read_metadata(shard.path).num_rows)
+
+
+Work = Callable[[Shard, Path, Search], tuple[dict[str, Any], list[Path]]]
 
 
 def _run(
@@ -78,19 +111,16 @@ def _run(
     items, plan = _items(step, inputs)
     given = inputs["corpus"]
     shards = corpus_shards(given, step.part)
+    search = Search(step, items)
+    if step.index is not None:
+        search = Search(step, items, lookup(inputs["index"], given, step.part, items))
     made_in = (*MADE_IN, "findings/*.parquet")
     ledger = Ledger(out, plan_of(shards, given, items=plan), made_in)
-
-    def found(rows: pa.Table) -> list[Finding]:
-        texts = rows["text"].combine_chunks()
-        return find(texts, items, overlap=step.overlap, near=step.near)
-
     for number, shard in enumerate(shards):
         if number >= len(ledger.shards):
-            counts, made = work(shard, out, found, items)
-            ledger.add(counts, made)
+            ledger.add(*work(shard, out, search))
         tell(number + 1, len(shards), "shards")
-    return _finish(step, ledger, items, plan, out)
+    return _finish(search, ledger, plan, out)
 
 
 def _items(step: Contamination, inputs: Mapping[str, Input]) -> tuple[Items, dict[str, str]]:
@@ -110,32 +140,56 @@ def _items(step: Contamination, inputs: Mapping[str, Input]) -> tuple[Items, dic
     return items, {f"{n} {path.name}": files.sha256(path) for n, path in enumerate(paths)}
 
 
-def _sifted(
-    shard: Shard, out: Path, find_in: Find, items: Items
-) -> tuple[dict[str, Any], list[Path]]:
+def _sifted(shard: Shard, out: Path, search: Search) -> tuple[dict[str, Any], list[Path]]:
     told: Rows = []
+    wanted = search.wanted(shard)
+    seen = searched = 0
 
     def verdict(rows: pa.Table) -> list[str | None]:
-        findings = find_in(rows)
-        told.extend(_told(shard, rows, findings, items))
+        nonlocal seen, searched
+        mask = None if wanted is None else wanted[seen : seen + rows.num_rows]
+        seen += rows.num_rows
+        findings, texts = _findings(search, rows, mask)
+        searched += texts
+        told.extend(_told(shard, rows, findings, search.items))
         reasons: list[str | None] = [None] * rows.num_rows
         for finding in sorted(findings, key=lambda each: each.overlap):
-            reasons[finding.document] = _reason(finding, items)
+            reasons[finding.document] = _reason(finding, search.items)
         return reasons
 
     counts, made = sift_shard(shard, out, verdict)
-    return {**counts, "findings": len(told)}, [*made, _write_findings(shard, out, told)]
+    counts = {**counts, "findings": len(told), "searched": searched}
+    return counts, [*made, _write_findings(shard, out, told)]
 
 
-def _only_read(
-    shard: Shard, out: Path, find_in: Find, items: Items
-) -> tuple[dict[str, Any], list[Path]]:
+def _findings(search: Search, rows: pa.Table, mask: Mask | None) -> tuple[list[Finding], int]:
+    """Return what rows hold, by document and item, and how many texts were searched for it."""
+    found: list[Finding] = []
+    searched = 0
+    for items, all_ in search.parts:
+        which = np.arange(rows.num_rows) if all_ or mask is None else np.flatnonzero(mask)
+        searched = max(searched, len(which))
+        some = rows if len(which) == rows.num_rows else rows.take(pa.array(which))
+        found += [
+            replace(each, document=int(which[each.document]))
+            for each in (search.found(some, items) if len(which) else ())
+        ]
+    return sorted(found, key=lambda each: (each.document, each.item)), searched
+
+
+def _only_read(shard: Shard, out: Path, search: Search) -> tuple[dict[str, Any], list[Path]]:
     told: Rows = []
-    seen = 0
-    for rows in batches(shard.path):
-        told.extend(_told(shard, rows, find_in(rows), items))
-        seen += rows.num_rows
-    counts = {"place": shard.place, "seen": seen, "findings": len(told)}
+    searched = 0
+    wanted = search.wanted(shard)
+    for items, all_ in search.parts:
+        mask = None if all_ else wanted
+        texts = 0
+        for rows in batches(shard.path, mask):
+            texts += rows.num_rows
+            told.extend(_told(shard, rows, search.found(rows, items), search.items))
+        searched = max(searched, texts)
+    seen = pq.read_metadata(shard.path).num_rows
+    counts = {"place": shard.place, "seen": seen, "findings": len(told), "searched": searched}
     return counts, [_write_findings(shard, out, told)]
 
 
@@ -174,10 +228,9 @@ def _write_findings(shard: Shard, out: Path, told: Rows) -> Path:
     return path
 
 
-def _finish(
-    step: Contamination, ledger: Ledger, items: Items, plan: dict[str, str], out: Path
-) -> dict[str, Any]:
+def _finish(search: Search, ledger: Ledger, plan: dict[str, str], out: Path) -> dict[str, Any]:
     """Join the findings to one report, sorted by task, item and document."""
+    step, items = search.step, search.items
     tables = [pq.read_table(path) for path in shards_of(out / "findings")]
     order = [(name, "ascending") for name in ("task", "item", "document")]
     report = pa.concat_tables([FINDING.empty_table(), *tables]).sort_by(order)
@@ -190,6 +243,9 @@ def _finish(
         "tasks": _by_task(report, items),
         "contaminated": len(set(report["document"].to_pylist())),
     }
+    if search.lookup is not None:
+        facts["searched"] = sum(shard["searched"] for shard in ledger.shards)  # documents
+        facts["too_short_for_index"] = len(search.lookup.left)  # items
     files.write_text(out / PAGE, page(step, facts, report))
     if isinstance(step, Decontaminate):
         return write_counts(ledger, out, **facts)

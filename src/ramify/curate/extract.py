@@ -19,6 +19,8 @@ MANY_TAGS = 4_000  # from here on the depth is looked at before parsing
 DEEPEST = 1_000  # elements in one another: extraction takes time quadratic in it
 LEAST = 250  # characters, below which what was skipped is looked at again
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
+LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{20000,}")
+MOST_ATTRIBUTES = 5_000  # of one tag: parsing takes time quadratic in it
 VOID = frozenset(
     [
         "area",
@@ -117,6 +119,10 @@ def _attempt(
 def _too_much(page: str) -> str | None:
     if len(page) > LONGEST:
         return f"too_long: {len(page)} characters of markup"
+    for tag in LONG_TAG.findall(page):
+        attributes = len(tag.split())
+        if attributes > MOST_ATTRIBUTES:
+            return f"too_long: a tag of {attributes} attributes"
     if page.count("<") < MANY_TAGS:
         return None
     depth = deepest = 0
@@ -130,7 +136,7 @@ def _too_much(page: str) -> str | None:
 
 def _take_code(tree: Any, held: Formulas) -> None:
     """Replace code blocks by marks that become fenced blocks."""
-    for node in tree.document.query_selector_all("pre"):
+    for node in tree.document.query_selector_all("pre")[:]:
         inner = node.query_selector("code")
         classes = " ".join(
             (each.getattr("class") or "") for each in (node, inner, node.parent) if each is not None

@@ -74,7 +74,7 @@ def take_formulas(tree: Any, formulas: Formulas) -> None:
     """Replace the mathematics of a parsed page by marks; containers first, so that none counts twice."""
     document = tree.document
     for selectors, reader in READERS:
-        for node in document.query_selector_all(selectors):
+        for node in document.query_selector_all(selectors)[:]:  # its iterator is quadratic
             if node.parent is None:  # went with what it stood in
                 continue
             written = reader(node)
@@ -128,7 +128,7 @@ def _of_mathjax(node: Node) -> Written:
     if behind is not None and _is_math_script(behind):
         return "", False
     latex = None
-    within = [node, *node.query_selector_all("[data-mathml]")]
+    within = [node, *node.query_selector_all("[data-mathml]")[:]]
     for inner in within:
         if inner.getattr("data-mathml"):
             latex = latex_of(inner.getattr("data-mathml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,6 +143,15 @@ class Items:
                 within = at - self.texts.starts[items]
                 found[n] = Grams(n, grams[at][order], items[order], within[order])
         return found
+
+    def only(self, numbers: I64) -> Items:
+        """Return these items, under the numbers that they have among all, without hashing them again."""
+        some = copy.copy(self)
+        some.__dict__.pop("grams", None)
+        asked = np.zeros(len(self.sizes), np.bool_)
+        asked[numbers] = True
+        some.long, some.short = self.long & asked, self.short & asked
+        return some
 
     def row(self, item: int) -> dict[str, str]:
         """Return an item as it was given."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -30,6 +31,7 @@ MADE_IN = tuple(f"{place}/*.parquet" for place in (*PLACES, "dropped"))
 BATCH_ROWS = 1024
 BATCH_BYTES = 2 << 20  # of text looked at at once, so that what is made of it stays in the cache
 
+Mask = npt.NDArray[np.bool_]
 Verdict = Callable[[pa.Table], Sequence[str | None]]
 
 
@@ -63,14 +65,29 @@ def plan_of(shards: Sequence[Shard], given: Input, **more: Any) -> dict[str, Any
     return {"input": given.fingerprint, "listing": listing, **more}
 
 
-def batches(path: Path) -> Iterator[pa.Table]:
-    """Yield a shard's rows with all their columns, some at a time."""
+def batches(path: Path, wanted: Mask | None = None) -> Iterator[pa.Table]:
+    """Yield a shard's rows with all their columns, some at a time; of its rows only those `wanted`."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS):
+        for batch in file.iter_batches(BATCH_ROWS) if wanted is None else _picked(file, wanted):
             size = pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
             cuts = np.flatnonzero(np.diff(np.cumsum(size) // BATCH_BYTES)) + 1
             for first, last in pairwise([0, *cuts.tolist(), batch.num_rows]):
                 yield pa.Table.from_batches([batch.slice(first, last - first)])
+
+
+def _picked(file: pq.ParquetFile, wanted: Mask) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file that are wanted; row groups without one are not read."""
+    first = 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if wanted[first : first + rows].any():
+            at = first
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
+                mask = wanted[at : at + batch.num_rows]
+                at += batch.num_rows
+                if mask.any():
+                    yield batch.filter(pa.array(mask))
+        first += rows
 
 
 def sift_shard(shard: Shard, out: Path, verdict: Verdict) -> tuple[dict[str, Any], list[Path]]:

@@ -12,11 +12,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ramify.curate import corpora
 from ramify.curate.domains import domain_of, recalled
 from ramify.curate.ledger import Ledger
-from ramify.curate.passing import MADE_IN, corpus_shards, plan_of, sift_shard, write_counts
+from ramify.curate.passing import (
+    MADE_IN,
+    Shard,
+    corpus_shards,
+    plan_of,
+    sift_shard,
+    write_counts,
+)
 from ramify.curate.quality_steps import Select
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Input, Tell
@@ -49,11 +58,23 @@ def run_select(step: Select, inputs: Mapping[str, Input], out: Path, tell: Tell)
         tell(number + 1, len(shards), "shards")
     facts = write_counts(ledger, out)
     if not facts["kept"]:
-        why = ", ".join(f"{count} {kind}" for kind, count in facts["dropped"].items())
-        raise BadInput(
-            f"nothing is kept of {facts['seen']} documents: {why}", hint="lower at_least"
-        )
+        raise _nothing(step, shards, facts)
     return facts
+
+
+def _nothing(step: Select, shards: list[Shard], facts: dict[str, Any]) -> BadInput:
+    """Return the error of a selection that keeps nothing: why, and what there was to choose from."""
+    dropped = facts["dropped"]
+    why = ", ".join(f"{count} {kind}" for kind, count in dropped.items())
+    columns = [pq.read_table(shard.path, columns=[step.column])[step.column] for shard in shards]
+    tops = [top for each in columns if (top := pc.max(each).as_py()) is not None]
+    highest = f"; the highest {step.column} is {max(tops):.2f}" if tops else ""
+    hint = "lower at_least, or train the classifier on more labels"
+    if dropped.get("not_recalled", 0) > facts["seen"] / 2:
+        hint = "recall more domains: lower least_pages (or least_score), or give seeds"
+    elif "downsampled" in dropped and "low_score" not in dropped:
+        hint = "raise shares"
+    return BadInput(f"nothing is kept of {facts['seen']} documents: {why}{highest}", hint=hint)
 
 
 def reason(step: Select, score: float | None, key: int) -> str | None:

@@ -25,7 +25,7 @@ class Contamination(Step):
     that made such. An item of at least `ngram` words is found where a document has one of its n-grams
     and, around it, a longest common subsequence of at least `overlap` of the item's words; a shorter
     one where its whole text and its answer stand within `near` words of each other (FineMath,
-    section 3.3.2 of the SmolLM2 paper, for the long ones).
+    section 3.3.2 of the SmolLM2 paper, for the long ones). With `index` the answer is the same, sooner.
     """
 
     corpus: Ref
@@ -34,6 +34,7 @@ class Contamination(Step):
     ngram: int = Field(default=13, ge=2, le=64)  # words
     overlap: float = Field(default=0.6, gt=0, le=1)
     near: int = Field(default=50, ge=0)  # words
+    index: Ref | None = None  # an NgramIndex of the corpus: documents that it refuses are not read
 
     @field_validator("items", mode="before")
     @classmethod
@@ -45,6 +46,21 @@ class Contamination(Step):
 
 class Decontaminate(Contamination):
     """A corpus without the documents that hold evaluation items, and a report of what was found."""
+
+
+class NgramIndex(Step):
+    """Where the n-grams of a finished corpus are, kept for evaluation items that appear later.
+
+    A Contamination of the corpus that is given it as `index` reads only documents that may hold an
+    item. It knows of items with at least `shortest` words in a row that a document must have: for a
+    single one below that, all text is read. The fewer, the larger the index.
+    """
+
+    corpus: Ref
+    part: str | None = None  # a corpus of a Dedup; None: the folder itself
+    shortest: int = Field(default=3, ge=1, le=64)  # words
+
+    _is_inside = field_validator("part")(inside)
 
 
 class Remove(Step):

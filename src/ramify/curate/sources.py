@@ -131,7 +131,7 @@ def _files(source: Files | Pages) -> Iterator[SourceFile]:
     if root.is_file():
         yield _source_file(root, root.name, reader(root))
     elif root.is_dir():
-        for path, name in _walk(root, frozenset()):
+        for path, name in _walk(root, frozenset(), links=True):
             yield _source_file(path, name, reader(path))
     else:
         raise NotFound(
@@ -161,9 +161,17 @@ def _reader(path: Path) -> Reader:
     return "table" if suffix == ".parquet" and inner is path else "whole"
 
 
-def _walk(root: Path, without: frozenset[str]) -> Iterator[tuple[Path, str]]:
-    """Yield every plain file below `root` with its relative name; hidden ones are left out."""
-    for folder, inner, names in os.walk(root):
+def _walk(
+    root: Path, without: frozenset[str], *, links: bool = False
+) -> Iterator[tuple[Path, str]]:
+    """Yield every plain file below `root` with its relative name; hidden ones are left out.
+
+    With `links`, links to folders are followed, but not back into a folder that they lie in.
+    """
+    for folder, inner, names in os.walk(root, followlinks=links):
+        if links:
+            real = Path(folder).resolve()
+            inner[:] = [x for x in inner if (real / x).resolve() not in (real, *real.parents)]
         inner[:] = [
             x for x in inner if not x.startswith(".") and x != "__pycache__" and x not in without
         ]

@@ -3,6 +3,7 @@
 pages ─► labels of 3 ─► classifier ─► domains ─┬─► fetched and read again ─┬─► labels of 5 ─► classifier
                                                └─► those of the crawl ─────┘
   ─► score 3 and more ─► near-duplicates ─► evaluation items out ─┬─► finemath-3plus
+                                                                  ├─► index of its n-grams
                                                                   └─► 4 and more ─► finemath-4plus
 """
 
@@ -14,7 +15,7 @@ from typing import Literal
 from ramify.curate.filters import MATH_WEB
 from ramify.curate.quality_steps import Select
 from ramify.curate.rubrics import MATH_3, MATH_5
-from ramify.curate.selection_steps import Decontaminate, DomainRecall, Fetch
+from ramify.curate.selection_steps import Decontaminate, DomainRecall, Fetch, NgramIndex
 from ramify.curate.steps import Dedup, Fetched, Pages, Read
 from ramify.ground.step import Ref, Step
 from ramify.ground.units import Tokens
@@ -31,6 +32,7 @@ def recipe(
     sample: int = 100_000,
     label_tokens: Tokens = 300_000_000,
     encoder: str | None = None,
+    group: Literal["domain", "origin", "document"] = "domain",
     rule: Literal["pages", "share"] = "pages",
     least_pages: int = 10,
     seeds: dict[str, str] | None = None,
@@ -51,7 +53,7 @@ def recipe(
     """
     labelling = Labelling(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
-        seed=seed,
+        group=group, seed=seed,
     )  # fmt: skip
     read = Read(name="pages/read", source=Pages(path=pages), filters=MATH_WEB)
     first = labelling.steps("reasoning", Ref(name=read.name), MATH_3)
@@ -70,7 +72,8 @@ def recipe(
     packed = Packing(tokenizer=tokenizer, vocab=vocab, max_context=max_context, seed=seed).steps(
         {"finemath-3plus": three, "finemath-4plus": Corpus(ref=Ref(name=four.name))}
     )
-    steps = (read, *first, recall, *recalled, *second, good, *clean, four, *packed)
+    ngrams = NgramIndex(name="math/ngrams", corpus=three.ref, part=three.part)
+    steps = (read, *first, recall, *recalled, *second, good, *clean, ngrams, four, *packed)
     return Recipe(name="finemath", steps=steps)
 
 

@@ -6,6 +6,7 @@ web ─► labels of 5 ─► classifier ─► scored ─► none of score 0, s
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from ramify.curate.quality_steps import Select
 from ramify.curate.rubrics import EDU_WEB
@@ -29,6 +30,7 @@ def recipe(
     sample: int = 500_000,
     label_tokens: Tokens = 1_000_000_000,
     encoder: str | None = None,
+    group: Literal["domain", "origin", "document"] | None = None,
     tokenizer: Path | None = None,
     vocab: Tokens = 49_152,
     max_context: Tokens = 2048,
@@ -42,7 +44,7 @@ def recipe(
     """
     labelling = Labelling(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
-        by_domain=url_column is not None, seed=seed,
+        group=group or ("domain" if url_column else "document"), seed=seed,
     )  # fmt: skip
     read = Read(
         name="web/read", source=Files(path=web, text_column=text_column, url_column=url_column)

@@ -56,7 +56,7 @@ def recipe(
         raise BadInput(f"no rubric for {unknown[0]!r}", hint=f"there are: {', '.join(LANGUAGES)}")
     labelling = Labelling(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
-        by_domain=False, seed=seed,
+        group="document", seed=seed,
     )  # fmt: skip
     steps: list[Step] = []
     for each in languages:

@@ -85,10 +85,10 @@ def _of_several(name: str, kind: str, corpora: list[Mapping[str, Any]]) -> Passa
     for corpus in corpora:
         total.update({key: count for key, count in corpus.items() if isinstance(count, int)})
     seen, kept = total["seen"], total["kept"] + total["held_out"]
-    del total["seen"], total["kept"], total["held_out"]
+    gone = {"near_duplicate": total["dropped"]}
     sizes = [corpus["bytes"] for corpus in corpora]
     size = sum(each.get("kept", 0) + each.get("held_out", 0) for each in sizes)
-    return Passage(name, kind, seen, kept, size, None, dict(+total))
+    return Passage(name, kind, seen, kept, size, None, gone)
 
 
 def funnel_table(passages: list[Passage]) -> Table:

@@ -8,7 +8,7 @@ from typing import Any
 from ramify.ground.units import show_bytes
 
 LABEL_KINDS = ("annotate", "sheet", "audit", "classify", "score", "select")
-CHOICE_KINDS = ("decontaminate", "contamination", "domainrecall", "fetch")
+CHOICE_KINDS = ("decontaminate", "contamination", "ngramindex", "domainrecall", "fetch")
 DATA_KINDS = (
     "read", "sift", "dedup", *LABEL_KINDS, *CHOICE_KINDS, "remove", "tokenizer", "broughttokenizer", "tokenize",
     "broughttokens",
@@ -40,6 +40,9 @@ def told_of_quality(kind: str, facts: Mapping[str, Any]) -> str:
 def told_of_choice(kind: str, facts: Mapping[str, Any]) -> str:
     """Return in a few words what a step found that looks for items, domains or pages."""
     match kind:
+        case "ngramindex":
+            size = show_bytes(facts["index_bytes"])
+            return f"{facts['marks']:,} marks of {facts['seen']:,} documents · {size}"
         case "domainrecall":
             return f"{facts['recalled']:,} of {facts['domains']:,} domains recalled"
         case "fetch":

@@ -6,6 +6,7 @@ corpus ─► Annotate ─► Classify ─► Score(corpus)         corpora ─�
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,7 +33,7 @@ class Labelling(BaseModel):
     cap: Tokens
     encoder: str | None = None
     folds: int = 5
-    by_domain: bool = True
+    group: Literal["domain", "origin", "document"] = "domain"
     seed: int = 0
 
     def steps(self, name: str, corpus: Ref, rubric: Rubric) -> tuple[Annotate, Classify, Score]:
@@ -52,7 +53,7 @@ class Labelling(BaseModel):
             labels=Ref(name=labels.name),
             method=Encoder(model=self.encoder) if self.encoder else Linear(),
             folds=self.folds,
-            group="domain" if self.by_domain else "document",
+            group=self.group,
             seed=self.seed,
         )
         scored = Score(name=f"{name}/scored", corpus=corpus, classifier=Ref(name=classifier.name))

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
-from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
+from ramify.curate.selection_steps import (
+    Contamination,
+    Decontaminate,
+    DomainRecall,
+    Fetch,
+    NgramIndex,
+    Remove,
+)
 from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Evaluate, Forecast
 from ramify.ground import artifact
@@ -34,6 +41,7 @@ MAKERS: dict[type[Step], str] = {
     Select: "ramify.curate.select:run_select",
     Decontaminate: "ramify.curate.decontaminate:run_decontaminate",
     Contamination: "ramify.curate.decontaminate:run_contamination",
+    NgramIndex: "ramify.curate.gram_index:run_index",
     DomainRecall: "ramify.curate.domains:run_recall",
     Fetch: "ramify.curate.fetch:run_fetch",
     Sift: "ramify.curate.sift:run_sift",

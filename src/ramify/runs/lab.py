@@ -93,7 +93,13 @@ class Lab:
             return Place(name, folder, is_run=True, is_partial=not places.points(folder))
         if (folder / artifact.RECORD).exists():
             return Place(name, folder, is_run=False, is_partial=False)
-        there = ", ".join(place.name for place in self.places()) or "nothing"
+        places_there = list(self.places())
+        if any(place.name == name for place in places_there):
+            raise NotFound(
+                f"{name} is begun, not finished, in {self.folder}",
+                hint="type the ramify run that began it again",
+            )
+        there = ", ".join(place.name for place in places_there) or "nothing"
         raise NotFound(f"{name} is not in {self.folder}", hint=f"there: {there}")
 
     def record(self, name: str) -> Record | None:
@@ -217,6 +223,19 @@ class Lab:
                 if parent["name"] == name and beyond:
                     found.add(place.name)
         return sorted(found)
+
+    def descendants(self, name: str) -> list[str]:
+        """Return the names of all that was made from a step, however far: each before its parents."""
+        found: dict[str, None] = {}
+
+        def take(parent: str) -> None:
+            for child in self.children(parent):
+                if child not in found:
+                    take(child)
+                    found[child] = None
+
+        take(name)
+        return list(found)
 
     def parents(self, place: Place) -> dict[str, dict[str, Any]]:
         """Return what a step was made from: field -> {name, at, fingerprint}; {} if nobody knows."""

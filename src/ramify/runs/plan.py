@@ -359,7 +359,8 @@ def _refuse_otherwise(name: str, made: Mapping[str, Any], asked: Mapping[str, An
         changed = artifact.differences(made, asked)
         raise Mismatch(
             f"{name} was made otherwise: {'; '.join(changed[:4])}",
-            hint=f"give it another name, or type: ramify forget {name}",
+            hint=f"give it another name, or type: ramify forget {name}"
+            " (--with-children: and all that was made from it)",
         )
 
 
