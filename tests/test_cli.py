@@ -15,6 +15,7 @@ COMMANDS = {
     "new",
     "check",
     "plan",
+    "dry",
     "run",
     "show",
     "look",

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
 from ramify.curate.readers import Document, documents, identity
-from ramify.curate.sources import MANIFEST, SourceFile, listing
+from ramify.curate.sources import MANIFEST, Sampled, SourceFile, listing, sampled
 from ramify.curate.steps import Fetched, Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files
@@ -87,14 +87,15 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
     if isinstance(step.source, Fetched):
         step = step.but(source=step.source.pages(inputs["source.ref"].path))
     found = listing(step.source)
+    some = sampled(found, step.sample)
     ledger = Ledger(out, _plan(found), ["documents/*.parquet", "dropped/*.parquet"])
     sieve = Sieve(step)
     sieve.recall(_kept_texts(out))
-    groups = _groups(found)
-    total = sum(file.bytes for file in found)
+    groups = _groups(some.files)
+    total = sum(file.bytes for file in some.files)
     note = "the source has changed; begun afresh" if ledger.began_afresh else ""
     while len(ledger.shards) < len(groups) and not _enough(step, ledger):
-        _read_shard(step, groups[len(ledger.shards)], sieve, out, ledger)
+        _read_shard(step, groups[len(ledger.shards)], some, sieve, out, ledger)
         done = sum(shard["read_bytes"] for shard in ledger.shards)
         if step.limit_bytes:
             tell(
@@ -103,7 +104,7 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
         else:
             tell(done, total, "B", note)
         _require_some_text(step, ledger)
-    return _finish(step, found, ledger, out)
+    return _finish(step, some, ledger, out)
 
 
 def _plan(found: list[SourceFile]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _enough(step: Read, ledger: Ledger) -> bool:
 
 
 def _read_shard(
-    step: Read, group: list[SourceFile], sieve: Sieve, out: Path, ledger: Ledger
+    step: Read, group: list[SourceFile], some: Sampled, sieve: Sieve, out: Path, ledger: Ledger
 ) -> None:
     """Write one shard's tables and enter it in the ledger; stops at the file that meets the limit."""
     name = f"{len(ledger.shards):05}.parquet"
@@ -146,7 +147,7 @@ def _read_shard(
         for file in group:
             if step.limit_bytes is not None and before + size["kept"] >= step.limit_bytes:
                 break
-            for document in documents(file, step.source):
+            for document in documents(file, step.source, some.chosen(file)):
                 text, reason = sieve.judged(document)
                 row, why = _row(document, text, reason)
                 (kept if why is None else dropped).add(row)
@@ -231,7 +232,7 @@ def _require_some_text(step: Read, ledger: Ledger) -> None:
         )
 
 
-def _finish(step: Read, found: list[SourceFile], ledger: Ledger, out: Path) -> dict[str, Any]:
+def _finish(step: Read, some: Sampled, ledger: Ledger, out: Path) -> dict[str, Any]:
     counts = _counts(ledger)
     read = [file for shard in ledger.shards for file in shard["files"]]
     if not counts["kept"]:
@@ -240,8 +241,11 @@ def _finish(step: Read, found: list[SourceFile], ledger: Ledger, out: Path) -> d
             f"nothing is left of {counts['seen']} documents in {len(read)} files: {why or 'all empty'}",
             hint="look at the files, or loosen the filters",
         )
-    files.write_json(out / MANIFEST, {"files": read, "not_read": len(found) - len(read)})
+    files.write_json(out / MANIFEST, {"files": read, "not_read": some.of_files - len(read)})
     files.write_json(
         out / COUNTS, {**counts, "filters": [filter_.model_dump() for filter_ in step.sieve]}
     )
-    return {**counts, "files": len(read), "files_not_read": len(found) - len(read)}
+    facts = {**counts, "files": len(read), "files_not_read": some.of_files - len(read)}
+    if step.sample is not None:
+        facts["sample"] = {"of_bytes": some.of_bytes, "thinned": some.thinned}
+    return facts
