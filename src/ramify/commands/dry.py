@@ -13,6 +13,7 @@ from ramify.commands.shared import (
     LabDir,
     Settings,
     Spec,
+    TokenPrice,
     app,
     console,
     lab_of,
@@ -37,14 +38,7 @@ def dry_command(
             help="Ask each model for at most N labels [default: ask nobody]",
         ),
     ] = None,
-    token_price: Annotated[
-        str | None,
-        typer.Option(
-            "--token-price",
-            metavar="IN[,OUT]",
-            help="Dollars for a million tokens of questions, of answers",
-        ),
-    ] = None,
+    token_price: TokenPrice = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the curation of a recipe on a sample, apart from its lab, and tell what the whole will cost."""

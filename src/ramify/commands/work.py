@@ -17,6 +17,7 @@ from ramify.commands.shared import (
     Settings,
     Spec,
     Speed,
+    TokenPrice,
     Until,
     app,
     console,
@@ -83,13 +84,14 @@ def plan_command(
     until: Until = None,
     price: Price = None,
     speed: Speed = None,
+    token_price: TokenPrice = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is there, what is wanted, and what the difference costs; make nothing."""
     from ramify.runs.lab import Lab
 
     recipe = recipe_of(spec, settings)
-    planned = plan_of(recipe, Lab(lab_of(recipe, lab_dir)), only, until, price, speed)
+    planned = plan_of(recipe, Lab(lab_of(recipe, lab_dir)), only, until, price, speed, token_price)
     if as_json:
         print(json.dumps(planned.json(), indent=1))
         return

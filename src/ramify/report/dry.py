@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ramify.ground.units import show_bytes, show_count, show_money
 from ramify.runs.estimate import Estimate, LabelEstimate, StepEstimate, total
 from ramify.runs.spread import LEVEL, Interval
 
+NUMBER = re.compile(r"[0-9.]+")
 STATES = {"done": "green", "failed": "bold red", "left out": "dim"}
 MINDED = (
     "CPU-hours and disk grow in step with documents here; what a step costs once is multiplied too,"
@@ -34,9 +36,9 @@ def told(found: Estimate, home: Path) -> RenderableType:
 
 
 def _steps(found: Estimate) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("step", no_wrap=True)
-    for heading in ("in", "out", "kept", "tokens", "CPU-hours", "disk"):
+    table = Table(box=None, pad_edge=False)
+    table.add_column("step", overflow="fold")
+    for heading in ("in", "out", "kept", "tokens", "CPU-h", "disk"):
         table.add_column(heading, justify="right", no_wrap=True)
     for step in found.steps:
         name = Text(step.name, style="" if step.state == "done" else STATES[step.state])
@@ -48,32 +50,45 @@ def _steps(found: Estimate) -> Table:
 
 
 def _cells(step: StepEstimate) -> Iterator[str]:
-    yield around(step.documents_in, show_count)
-    yield around(step.documents_out, show_count)
-    yield _share(step.kept)
+    yield around(step.documents_in, documents)
+    yield around(step.documents_out, documents)
+    yield "" if step.kept is None else around(step.kept.times(100), lambda share: f"{share:.3g}%")
     yield around(step.tokens, show_count)
     yield around(step.cpu_hours, hours)
     yield around(step.disk_bytes, show_bytes)
 
 
 def around(found: Interval | None, show: Callable[[float], str]) -> str:
-    """Return an interval in words, `low–high`; one number where both ends read the same."""
+    """Return an interval to two digits, as `1.4–2.1M`; one number where both of its ends read the same."""
     if found is None:
         return ""
-    low, high = show(round(found.low, 6)), show(round(found.high, 6))
-    return low if low == high else f"{low}–{high}"
+    low, high = show(found.low), show(found.high)
+    if low == high:
+        return low
+    (number, unit), (top, last) = _in_two(low), _in_two(high)
+    return f"{number}{'' if unit == last or number == '0' else unit}–{top}{last}"
+
+
+def _in_two(shown: str) -> tuple[str, str]:
+    """Return the number in what is shown, to two digits (of a share to three), and its unit."""
+    found = NUMBER.match(shown)
+    if found is None:
+        return shown, ""
+    unit = shown[found.end() :]
+    digits = 3 if unit == "%" else 2
+    return f"{float(f'{float(found[0]):.{digits}g}'):g}", unit
+
+
+def documents(count: float) -> str:
+    """Return a number of documents, of which there are no parts."""
+    return show_count(round(count))
 
 
 def hours(count: float) -> str:
-    """Return hours with two digits that matter."""
+    """Return hours with two digits that matter; what is under a hundredth is told as that."""
+    if 0 < count < 0.01:
+        return "<0.01"
     return f"{count:.2g}" if count < 10 else f"{count:,.0f}"
-
-
-def _share(kept: Interval | None) -> str:
-    if kept is None:
-        return ""
-    low, high = f"{100 * kept.low:.3g}", f"{100 * kept.high:.3g}%"
-    return high if f"{low}%" == high else f"{low}–{high}"
 
 
 def _sums(found: Estimate) -> Text:
@@ -89,23 +104,14 @@ def _sums(found: Estimate) -> Text:
 
 
 def _labels(found: Estimate) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in (
-        "labels",
-        "by",
-        "documents",
-        "question tokens",
-        "answer tokens",
-        "money",
-        "cap",
-    ):
-        right = heading not in ("labels", "by")
-        table.add_column(heading, justify="right" if right else "left")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("labels", overflow="fold")
+    for heading in ("documents", "asked", "answered", "money", "cap"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in found.labels:
         table.add_row(
-            each.name,
-            each.model,
-            around(each.documents, show_count),
+            f"{each.name} by {each.model}",
+            around(each.documents, documents),
             around(each.question_tokens, show_count),
             around(each.answer_tokens, show_count),
             around(each.dollars, show_money) or "?",

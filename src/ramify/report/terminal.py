@@ -22,6 +22,7 @@ from ramify.report.quality import (
     told_of_quality,
 )
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
+from ramify.report.wanted_labels import label_lines
 from ramify.runs.engine import side_by_side, visible_gpus
 from ramify.runs.order import makespan
 from ramify.runs.plan import Item, Plan
@@ -349,7 +350,8 @@ def _plan_cells(plan: Plan, item: Item, *, wide: bool) -> list[RenderableType]:
         cells.append(show_count(item.replay_tokens) if item.replay_tokens else "")
         cells.append(show_flops(item.flops) if item.flops else "")
         cells.append(show_bytes(item.disk_bytes) if item.disk_bytes else "")
-    cells.append(show_seconds(plan.seconds(item.flops)) if item.flops else "")
+    unknown = "?" if not plan.flops.tree and item in plan.unread else ""
+    cells.append(show_seconds(plan.seconds(item.flops)) if item.flops else unknown)
     if plan.price_per_hour is not None:
         money = plan.money(item.flops)
         cells.append(("<$0.01" if money < 0.01 else show_money(money)) if money else "")
@@ -366,7 +368,15 @@ def _ends(item: Item, run: Run | None) -> str:
 
 def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
     told = plan.json()["todo"]
-    if plan.to_do:
+    if plan.unread and not plan.flops.tree:
+        yield Text(
+            f"to do: {len(plan.to_do)} of {len(plan.items)} steps · ? tokens · ? of disk",
+            style="bold",
+        )
+        yield Text(
+            "what curation makes is known once it was read: ramify dry reads a sample", style="dim"
+        )
+    elif plan.to_do:
         parts = [
             f"to do: {len(plan.to_do)} of {len(plan.items)} steps",
             f"{show_count(told['tokens'])} tokens",
@@ -387,6 +397,7 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
         yield Text(f"nothing to do: all {len(plan.items)} steps are there", style="bold green")
     else:
         yield Text("nothing can be done: what is not there diverged, or needs what did")
+    yield from label_lines(plan)
     yield Text()
     yield _plan_spent(plan)
 

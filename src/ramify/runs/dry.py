@@ -25,6 +25,7 @@ OPEN = -1e9  # a threshold below any score
 STAND_IN = FromFunction(function="ramify.curate.stand_in:label")
 STAND_IN_LABELS = 2000  # enough to see what a classifier costs
 TOKENS_OF_A_LABEL = 10_000  # no question and answer has more, unless the rubric shows more
+LEAST_BYTES = 4_000_000  # of a source, for intervals that say something
 LEAST_CONTEXT = 16  # so that a sample of a few pages fills a segment
 
 AS_IT_IS = (Sift, Remove, Score, Contamination, BroughtTokenizer, Tokenizer)
@@ -50,13 +51,15 @@ def asking(recipe: Recipe) -> list[Annotate]:
     return [s for s in recipe.ordered if isinstance(s, Annotate) and isinstance(s.labeller, Asked)]
 
 
-def dry(recipe: Recipe, *, share: float, labels: int | None = None) -> DryRecipe:
+def dry(
+    recipe: Recipe, *, share: float, labels: int | None = None, least_bytes: int = LEAST_BYTES
+) -> DryRecipe:
     """Return the recipe of a dry run: `share` of every source, at most `labels` of each model asked.
 
     None asks nobody: labels without meaning are learnt from, so that time is measured, and what would
-    be chosen by score is all passed on. Raises BadInput where nothing of the recipe reads a source.
+    be chosen by score is all passed on. Of each source at least `least_bytes` are read. Raises BadInput where nothing of the recipe reads a source.
     """
-    maker = _Maker(recipe, share, labels)
+    maker = _Maker(recipe, Sample(share=share, least_bytes=least_bytes), labels)
     for step in recipe.ordered:
         maker.take(step)
     if not any(isinstance(step, Read) for step in maker.steps):
@@ -76,8 +79,8 @@ def dry(recipe: Recipe, *, share: float, labels: int | None = None) -> DryRecipe
 class _Maker:
     """Takes the steps of a recipe one by one, each after those that it needs."""
 
-    def __init__(self, recipe: Recipe, share: float, labels: int | None) -> None:
-        self.recipe, self.share, self.labels = recipe, share, labels
+    def __init__(self, recipe: Recipe, sample: Sample, labels: int | None) -> None:
+        self.recipe, self.sample, self.labels = recipe, sample, labels
         self.steps: list[Step] = []
         self.left_out: dict[str, str] = {}
         self.instead: dict[str, str] = {}
@@ -124,7 +127,7 @@ class _Maker:
     def _read(self, step: Read) -> Step | None:
         if isinstance(step.source, Fetched):
             return self._stands_in(step, step.source)
-        return step.but(sample=Sample(share=self.share), limit_bytes=None)
+        return step.but(sample=self.sample, limit_bytes=None)
 
     def _stands_in(self, step: Read, source: Fetched) -> Step | None:
         """Return what takes the place of pages that would be fetched: those of the sample itself."""
@@ -169,7 +172,7 @@ class _Maker:
         if step.name in self._guessed:
             self.left_out[step.name] = "it needs scores"
             return None
-        least = max(1, round(step.least_pages * self.share))
+        least = max(1, round(step.least_pages * self.sample.share))
         if step.rule == "pages" and least < step.least_pages:
             self.instead[step.name] = (
                 f"{least} good pages of a domain recall it here, not {step.least_pages}"

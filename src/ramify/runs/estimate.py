@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ramify.curate.quality_steps import Annotate, Asked, Classify, Select
-from ramify.curate.selection_steps import DomainRecall
+from ramify.curate.quality_steps import Annotate, Asked, Classify, Score, Select
+from ramify.curate.selection_steps import Contamination, DomainRecall
 from ramify.curate.steps import Dedup, Read
 from ramify.ground.artifact import Record
 from ramify.ground.step import Step
@@ -23,6 +23,7 @@ from ramify.tokens.steps import Tokenize, Tokenizer
 
 BYTES_OF_A_TOKEN = (5.0, 4.0, 3.0)  # of a question, where nobody was asked: few tokens to many
 ANSWER_TOKENS = (40.0, 80.0)  # of a reason and a score, at least and about, where nobody was asked
+DROPS_NONE = (Score, Contamination, Tokenize)
 LOOKED_AT = 2000  # documents whose questions are measured
 
 
@@ -168,7 +169,7 @@ class _Estimator:
         told: dict[str, Any] = {
             "documents_in": _summed(ins, "docs"),
             "documents_out": _summed(outs, "docs"),
-            "kept": kept_interval(kept, least, low, high),
+            "kept": kept_interval(kept, 0 if isinstance(step, DROPS_NONE) else least, low, high),
             "seen": sum(f.documents for f in ins),
         }
         if self.ratio is not None:
@@ -207,8 +208,8 @@ class _Estimator:
         found = self.flows.repeats(place)
         if isinstance(step, Dedup) or found.across:
             kept = found.stayed / max(found.seen, 1)
-            told = f"{kept:.1%} of the sample stay" if isinstance(step, Dedup) else "exact ones"
-            _add(notes, f"duplicates grow with size ({told}): the interval is what they allow")
+            of = "exact ones" if isinstance(step, Read) else f"{kept:.1%} of {place[1]} stay here"
+            _add(notes, f"duplicates grow with size ({of}): the interval is what they allow")
         return found.bounds(drawn.units.expansion)
 
     def _of_domains(self, step: Select) -> tuple[float, float]:
@@ -317,7 +318,7 @@ class _Estimator:
 
 def _question_bytes(flows: Flows, asked: Annotate) -> NDArray[np.float64]:
     """Return how long the questions about some documents of the sample are, in bytes."""
-    found = []
+    found: list[float] = []
     for text in flows.texts((asked.corpus.name, asked.part)):
         messages = asked.rubric.messages(text)
         found.append(sum(len(each["content"].encode()) for each in messages))
