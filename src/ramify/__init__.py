@@ -32,8 +32,17 @@ if TYPE_CHECKING:
         Fetch,
         Remove,
     )
-    from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read, Sift
-    from ramify.evals.steps import Cooled, Evaluate, Forecast
+    from ramify.curate.steps import (
+        Dedup,
+        Extraction,
+        Files,
+        Pages,
+        PythonInstallation,
+        Read,
+        Sample,
+        Sift,
+    )
+    from ramify.evals.steps import Ablation, Cooled, Evaluate, Forecast, Pair, Trial
     from ramify.ground.server import Cap, Server
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
@@ -82,6 +91,7 @@ _HOMES = {
         "Pages",
         "PythonInstallation",
         "Read",
+        "Sample",
         "Sift",
     ),
     "ramify.curate.selection_steps": (
@@ -91,7 +101,7 @@ _HOMES = {
         "Fetch",
         "Remove",
     ),
-    "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
+    "ramify.evals.steps": ("Ablation", "Cooled", "Evaluate", "Forecast", "Pair", "Trial"),
     "ramify.ground.server": ("Cap", "Server"),
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
@@ -119,7 +129,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
-    "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
+    "Read", "Sample", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
     "Decontaminate", "Contamination", "DomainRecall", "Fetch", "Remove",
@@ -127,7 +137,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",
     "Grid", "Size", "Sweep",
-    "Evaluate", "Cooled", "Forecast", "Export", "Complete", "Lab", "open", "plan", "run",
+    "Evaluate", "Cooled", "Forecast", "Ablation", "Trial", "Pair", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ramify import (
+    Ablation,
     Annotate,
     Asked,
     Audit,
@@ -40,6 +41,7 @@ from ramify import (
     Forecast,
     Interpolate,
     ModelConfig,
+    Pair,
     PythonInstallation,
     Read,
     Recipe,
@@ -54,6 +56,7 @@ from ramify import (
     Stage,
     Tokenize,
     Tokenizer,
+    Trial,
     Trunk,
     Windows,
 )
@@ -132,6 +135,17 @@ def kinds() -> Recipe:
                 trunk=trunk.point(8 * STEP),
                 ends_at=10 * STEP,
                 left=Ref(name="evaluate"),
+            ),
+            Ablation(
+                name="ablation",
+                trials=(
+                    Trial(
+                        name="t",
+                        having=Ref(name="a"),
+                        lacking=Ref(name="a"),
+                        pairs=(Pair(having=Ref(name="evaluate"), lacking=Ref(name="evaluate")),),
+                    ),
+                ),
             ),
             Export(
                 name="export",

@@ -11,6 +11,7 @@ import pytest
 from tests.runs.tiny import make
 
 from ramify.curate.quality_steps import Annotate, FromFunction, Select
+from ramify.curate.rubrics import EDU_WEB
 from ramify.curate.selection_steps import DomainRecall
 from ramify.curate.steps import Dedup, Files, Read, Sample
 from ramify.ground.errors import BadInput
@@ -191,7 +192,7 @@ def test_training_is_left_to_the_plan_and_own_functions_label_as_they_are(texts:
     assert {"trunk", "cosine-whole"} <= {*made.left_out}
     assert {"text/code", "text/clean", "prose"} <= {*made.recipe.by_name}
     labels = Annotate(
-        name="labels", corpus=Ref(name="read"), rubric=smollm2_small_web.EDU_WEB,
+        name="labels", corpus=Ref(name="read"), rubric=EDU_WEB,
         labeller=FromFunction(function="ramify.curate.stand_in:label"),
     )  # fmt: skip
     own = Recipe(name="own", steps=(*recipe(texts).steps, labels))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ramify import (
+    Ablation,
     Annotate,
     Asked,
     Audit,
@@ -32,6 +33,7 @@ from ramify import (
     Forecast,
     Interpolate,
     Linear,
+    Pair,
     Recipe,
     Ref,
     Remove,
@@ -42,6 +44,7 @@ from ramify import (
     Server,
     Sheet,
     Sift,
+    Trial,
     Trunk,
     Windows,
 )
@@ -62,7 +65,9 @@ QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
 OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
 OTHERS = ("free", "off")  # a schedule-free trunk, and a branch off an average
-AFTER = ("average", "emaaverage", "interpolate", "evaluate", "forecast", "export", "complete")
+AFTER = (
+    "average", "emaaverage", "interpolate", "evaluate", "forecast", "ablation", "export", "complete",
+)  # fmt: skip
 SEED = 20_250_722
 
 
@@ -104,6 +109,17 @@ def jobs(
     more = (
         Evaluate(name="left", model=at, corpora=corpora, seq_len=16),
         Forecast(name="foretold", trunk=at, ends_at=10 * STEP, left=Ref(name="left")),
+        Ablation(
+            name="tried",
+            trials=(
+                Trial(
+                    name="itself",
+                    having=corpora["words"],
+                    lacking=corpora["words"],
+                    pairs=(Pair(having=Ref(name="left"), lacking=Ref(name="left")),),
+                ),
+            ),
+        ),
         Sift(name="sifted", corpus=Ref(name="clean"), part="words", filters=(TooShort(),)),
         BroughtTokenizer(name="brought", path=brought),
         Export(name="best", models={"mean": Ref(name="mean")}, tokenizer=Ref(name="tokenizer")),

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
+from ramify.report.ablation import ablation_tables, told_of_ablation
 from ramify.report.forecasts import Forecasted, in_words, track
 from ramify.report.quality import (
     CHOICE_KINDS,
@@ -86,6 +87,9 @@ class _Tree:
         if self.summary.forecasts:
             yield Text()
             yield _forecasts(self.summary.forecasts)
+        for tried in ablation_tables(self.summary.records):
+            yield Text()
+            yield tried
         if after:
             yield Text()
             yield _lines(after)
@@ -276,6 +280,8 @@ def told_of(row: Row) -> str:
         case "tokenize":
             ratio = facts["bytes_per_token"]
             return f"{show_count(facts['tokens'])} tokens · {ratio:.2f} bytes a token"
+        case "ablation":
+            return told_of_ablation(facts)
         case "export":
             return f"{facts['model']}, logits within {facts['logit_difference']:.0e}"
         case "complete":

@@ -12,7 +12,7 @@ from typing import Any, cast
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
 from ramify.curate.steps import Dedup, Read, Sift
-from ramify.evals.steps import Evaluate, Forecast
+from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
 from ramify.ground.errors import Mismatch, Stopped
@@ -49,6 +49,7 @@ MAKERS: dict[type[Step], str] = {
     Interpolate: "ramify.train.average:run_interpolate",
     Evaluate: "ramify.evals.make:run_evaluate",
     Forecast: "ramify.evals.forecast:run_forecast",
+    Ablation: "ramify.evals.ablation:run_ablation",
     Export: "ramify.release.make:run_export",
     Complete: "ramify.release.make:run_complete",
 }

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
 from ramify.curate.steps import Dedup, Read, Sift
-from ramify.evals.steps import Evaluate, Forecast
+from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
 from ramify.release.steps import Complete, Export
@@ -46,6 +46,7 @@ KINDS: dict[str, type[Step]] = {
         Interpolate,
         Evaluate,
         Forecast,
+        Ablation,
         Export,
         Complete,
     )

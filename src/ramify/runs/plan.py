@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
-from ramify.evals.steps import Evaluate, Forecast
+from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
 from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
@@ -33,7 +33,7 @@ from ramify.train.steps import Average, Cooldown, EmaAverage, Interpolate, Root,
 StepState = Literal[
     "done", "partial", "wanted", "diverged", "held"
 ]  # held: needs one that diverged
-COUNTED = (Run, Average, EmaAverage, Interpolate, Evaluate, Forecast, Export, Complete)
+COUNTED = (Run, Average, EmaAverage, Interpolate, Evaluate, Forecast, Ablation, Export, Complete)
 NOT_TO_DO = ("done", "diverged", "held")
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
 BYTES_OF_SUM = 4  # of each average under way, and of the mean of a schedule-free optimizer
