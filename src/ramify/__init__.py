@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from ramify.curate.rubrics import Rubric, edu_code
     from ramify.curate.selection_steps import (
+        Apportion,
         Contamination,
         Decontaminate,
         DomainRecall,
@@ -95,6 +96,7 @@ _HOMES = {
         "Sift",
     ),
     "ramify.curate.selection_steps": (
+        "Apportion",
         "Contamination",
         "Decontaminate",
         "DomainRecall",
@@ -132,7 +134,7 @@ __all__ = [  # noqa: RUF022  # in the order of the work
     "Read", "Sample", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
-    "Decontaminate", "Contamination", "DomainRecall", "Fetch", "Remove",
+    "Decontaminate", "Contamination", "DomainRecall", "Fetch", "Remove", "Apportion",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",

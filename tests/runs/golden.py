@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from ramify import (
     Ablation,
     Annotate,
+    Apportion,
     Asked,
     Audit,
     Average,
@@ -116,6 +117,7 @@ def kinds() -> Recipe:
             Contamination(name="contamination", corpus=Ref(name="read"), items=("items",)),
             DomainRecall(name="domainrecall", corpus=Ref(name="read")),
             Remove(name="remove", corpus=Ref(name="read"), licenses=("mit",)),
+            Apportion(name="apportion", corpora={"a": Ref(name="read")}, shares={"a": 1.0}),
             Fetch(name="fetch", index=("index",), domains=Ref(name="domainrecall")),
             Sift(name="sift", corpus=Ref(name="read"), filters=(TooShort(),)),
             Tokenizer(name="tokenizer", corpora={"a": corpus}),

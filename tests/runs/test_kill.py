@@ -15,6 +15,7 @@ import pytest
 from ramify import (
     Ablation,
     Annotate,
+    Apportion,
     Asked,
     Audit,
     Average,
@@ -60,7 +61,7 @@ from .tiny import STEP, loaded, make, prints, told
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize")
-CHOICES = ("decontaminate", "contamination", "domainrecall", "fetch", "remove")
+CHOICES = ("decontaminate", "contamination", "domainrecall", "fetch", "remove", "apportion")
 QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
 OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
@@ -154,6 +155,12 @@ def choices(home: Path) -> tuple[Step, ...]:
         Contamination(name="contamination", **looked),
         DomainRecall(name="domains", corpus=Ref(name="clean"), part="sums", score="part"),
         Remove(name="removed", corpus=Ref(name="clean"), part="sums", lists=(str(home / "urls"),)),
+        Apportion(
+            name="apportioned",
+            corpora={"sums": Ref(name="clean"), "words": Ref(name="text/words")},
+            parts={"sums": "sums"},
+            shares={"sums": 0.8, "words": 0.2},
+        ),
         Fetch(name="pages", index=(str(archive(home)),), urls=str(home / "urls"), base=str(home)),
     )
 

@@ -154,8 +154,19 @@ def _closing(spec: str, settings: list[str] | None, recipe: Recipe, lab: Any) ->
     terminal.print(closing(told))
     page = write(lab, lab.folder / "report.html", command=f"ramify run {asked} --lab {lab.folder}")
     print(f"\nreport: {page}\n")
+    _samples(recipe, lab)
     for line in _next(asked, recipe, lab):
         print(f"  {line}")
+
+
+def _samples(recipe: Recipe, lab: Any) -> None:
+    """Write a page of documents beside each corpus that was asked for, where none is yet."""
+    from ramify.report.samples import write_beside
+
+    pages = write_beside(lab, [*recipe.by_name])
+    if pages:
+        more = f" and {len(pages) - 1} more" if len(pages) > 1 else ""
+        print(f"samples: {pages[0]}{more}\n")
 
 
 def _next(spec: str, recipe: Recipe, lab: Any) -> list[str]:

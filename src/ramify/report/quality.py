@@ -10,7 +10,7 @@ from ramify.ground.units import show_bytes
 LABEL_KINDS = ("annotate", "sheet", "audit", "classify", "score", "select")
 CHOICE_KINDS = ("decontaminate", "contamination", "domainrecall", "fetch")
 DATA_KINDS = (
-    "read", "sift", "dedup", *LABEL_KINDS, *CHOICE_KINDS, "remove", "tokenizer", "broughttokenizer", "tokenize",
+    "read", "sift", "dedup", *LABEL_KINDS, *CHOICE_KINDS, "remove", "apportion", "tokenizer", "broughttokenizer", "tokenize",
 )  # fmt: skip
 
 

@@ -262,7 +262,7 @@ def told_of(row: Row) -> str:
     """Return in a few words what a step made that is no run."""
     facts = row.facts
     match row.kind:
-        case "read" | "sift" | "remove":
+        case "read" | "sift" | "remove" | "apportion":
             size = show_bytes(facts["bytes"]["kept"])
             return f"{facts['kept']:,} of {facts['seen']:,} documents kept · {size}"
         case "dedup":

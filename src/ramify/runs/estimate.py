@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ramify.curate.quality_steps import Annotate, Asked, Classify, Score, Select
-from ramify.curate.selection_steps import Contamination, DomainRecall
+from ramify.curate.selection_steps import Apportion, Contamination, DomainRecall
 from ramify.curate.steps import Dedup, Read
 from ramify.ground.artifact import Record
 from ramify.ground.step import Step
@@ -329,7 +329,7 @@ def _question_bytes(flows: Flows, asked: Annotate) -> NDArray[np.float64]:
 
 def _outs(step: Step) -> list[Place]:
     """Return the corpora that a step makes."""
-    if isinstance(step, Dedup):
+    if isinstance(step, Dedup | Apportion):
         return [(step.name, label) for label in step.corpora]
     return [(step.name, None)] if isinstance(step, Read) or corpus_of(step, None) else []
 

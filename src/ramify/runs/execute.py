@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
-from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
+from ramify.curate.selection_steps import (
+    Apportion,
+    Contamination,
+    Decontaminate,
+    DomainRecall,
+    Fetch,
+    Remove,
+)
 from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground import artifact
@@ -38,6 +45,7 @@ MAKERS: dict[type[Step], str] = {
     Fetch: "ramify.curate.fetch:run_fetch",
     Sift: "ramify.curate.sift:run_sift",
     Remove: "ramify.curate.remove:run_remove",
+    Apportion: "ramify.curate.apportion:run_apportion",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",

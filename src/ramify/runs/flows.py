@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ramify.curate.selection_steps import Apportion
 from ramify.curate.steps import Dedup, Read
 from ramify.ground.seeds import derive
 from ramify.ground.step import Ref, Step
@@ -142,6 +143,8 @@ def corpus_of(step: Step, part: str | None) -> Place | None:
     """Return the corpus that a step's corpus (of a Dedup, one of them) was made from."""
     if isinstance(step, Dedup):
         return None if part is None else (step.corpora[part].name, None)
+    if isinstance(step, Apportion):
+        return None if part is None else (step.corpora[part].name, step.parts.get(part))
     found = getattr(step, "corpus", None)
     if isinstance(found, Ref):
         return found.name, getattr(step, "part", None)

@@ -7,7 +7,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
-from ramify.curate.selection_steps import Contamination, Decontaminate, DomainRecall, Fetch, Remove
+from ramify.curate.selection_steps import (
+    Apportion,
+    Contamination,
+    Decontaminate,
+    DomainRecall,
+    Fetch,
+    Remove,
+)
 from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground.errors import BadInput
@@ -35,6 +42,7 @@ KINDS: dict[str, type[Step]] = {
         Fetch,
         Sift,
         Remove,
+        Apportion,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
