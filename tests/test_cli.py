@@ -99,7 +99,7 @@ def recipe() -> Recipe:
 def test_a_dry_run_tells_of_the_whole_and_leaves_no_lab(ramify: Ramify, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     for number in range(40):
-        (tmp_path / "texts" / f"{number}.txt").write_text(f"{number} " * (number % 4 * 20))
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"word {number} " * (number % 4 * 20))
     (tmp_path / "alone.py").write_text(READ_ALONE)
     code, out, _ = ramify("dry", "alone.py", "--sample", "50%", "--json")
     assert code == 0

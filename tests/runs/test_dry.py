@@ -12,7 +12,6 @@ from tests.runs.tiny import make
 
 from ramify.curate.quality_steps import Annotate, FromFunction, Select
 from ramify.curate.rubrics import EDU_WEB
-from ramify.curate.selection_steps import DomainRecall
 from ramify.curate.steps import Dedup, Files, Read, Sample
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref
@@ -103,6 +102,17 @@ def test_a_dry_run_of_all_of_it_leaves_nothing_open(texts: Path, tmp_path: Path)
     assert told.low == told.high == record.facts["kept"]
 
 
+def test_a_whole_that_would_stop_at_a_limit_is_no_larger(texts: Path, tmp_path: Path) -> None:
+    wanted = recipe(texts)
+    read = wanted.steps[0].but(limit_bytes=100_000)
+    limited = Recipe(name="texts", steps=(read, *wanted.steps[1:]))
+    told = of(foretold(limited, Lab(tmp_path / "dry")), "read").documents_out
+    lab = make(limited, Lab(tmp_path / "lab"), "read")
+    record = lab.record("read")
+    assert record is not None
+    inside(told, record.facts["kept"])
+
+
 def test_it_claims_no_name_of_the_lab_and_goes_on_where_it_stopped(
     texts: Path, tmp_path: Path
 ) -> None:
@@ -181,10 +191,9 @@ def test_pages_that_would_be_fetched_are_stood_in_for_by_those_of_the_sample() -
     labelled = dry(whole, share=0.01, labels=100)
     recalled = labelled.recipe.by_name["pages/recalled"]
     assert isinstance(recalled, Select)
-    assert recalled.domains == Ref(name="domains")
-    domains = labelled.recipe.by_name["domains"]
-    assert isinstance(domains, DomainRecall)
-    assert domains.least_pages == 1
+    assert recalled.domains is None
+    assert labelled.unrecalled == {"pages/recalled": "domains"}
+    assert labelled.recipe.by_name["domains"] == whole.by_name["domains"]
 
 
 def test_training_is_left_to_the_plan_and_own_functions_label_as_they_are(texts: Path) -> None:

@@ -15,7 +15,7 @@ from ramify.report.markup import Markup, join
 from ramify.report.sections import row_of, table
 
 LOOKS = {"earned its place": "green", "a cost": "red"}
-HEAD = ("tried", "documents out", "tokens out", "gain", "interval", "verdict")
+HEAD = ("tried", "documents out", "of tokens", "gain", "interval", "verdict")
 CAPTION = "Gain: bits per byte that the sibling without it needs above the model with it, paired by seed, on "
 ONE_BY_ONE = (
     "each interval holds for itself: of twenty filters that do nothing, one is expected outside"
@@ -28,7 +28,7 @@ def ablation_tables(records: Mapping[str, Record]) -> Iterator[RenderableType]:
         drawn = Table(box=None, pad_edge=False)
         for number, heading in enumerate(HEAD):
             right = 0 < number < len(HEAD) - 1
-            drawn.add_column(heading, justify="right" if right else "left", overflow="fold")
+            drawn.add_column(heading, justify="right" if right else "left", no_wrap=number > 0)
         for name, trial in facts["trials"].items():
             *cells, verdict = _cells(trial)
             drawn.add_row(name, *cells, Text(verdict, style=LOOKS.get(verdict, "")))
@@ -66,10 +66,10 @@ def _caption(facts: Mapping[str, Any]) -> str:
 
 
 def _cells(trial: Mapping[str, Any]) -> Iterator[str]:
-    for what in ("documents", "tokens"):
-        share = trial[what] / max(trial[f"of_{what}"], 1)
-        yield f"{show_count(trial[what]) if trial[what] >= 0 else trial[what]} ({share:.1%})"
+    out, share = trial["documents"], trial["tokens"] / max(trial["of_tokens"], 1)
     gain = trial["judged"]
+    yield show_count(out) if out >= 0 else f"-{show_count(-out)}"
+    yield f"{share:.1%}"
     yield f"{gain['mean']:+.4f}"
     yield "one seed" if gain["low"] is None else f"{gain['low']:+.4f} to {gain['high']:+.4f}"
     yield trial["verdict"]

@@ -40,6 +40,7 @@ class DryRecipe:
     left_out: dict[str, str]  # step -> why it is not run
     instead: dict[str, str]  # step -> what is done in its place
     unscored: frozenset[str]  # steps that pass everything on, since nobody gave labels
+    unrecalled: dict[str, str]  # steps that pass every domain on, and what would say which to
 
     def wants_labels(self) -> list[Annotate]:
         """Return the steps of the whole that ask a model."""
@@ -73,6 +74,7 @@ def dry(
         left_out=maker.left_out,
         instead=maker.instead,
         unscored=frozenset(maker.unscored),
+        unrecalled=maker.unrecalled,
     )
 
 
@@ -85,6 +87,7 @@ class _Maker:
         self.left_out: dict[str, str] = {}
         self.instead: dict[str, str] = {}
         self.unscored: set[str] = set()
+        self.unrecalled: dict[str, str] = {}
         self._guessed: set[str] = set()  # steps whose scores come of labels that mean nothing
 
     def take(self, step: Step) -> None:
@@ -142,8 +145,9 @@ class _Maker:
         select = {**fields, "name": step.name, "column": recall.score}
         if recall.name in self.left_out:
             self.unscored.add(step.name)
-            return Select(**select, at_least=OPEN)
-        return Select(**select, domains=domains)
+        else:
+            self.unrecalled[step.name] = recall.name
+        return Select(**select, at_least=OPEN)
 
     def _annotate(self, step: Annotate) -> Step:
         if not isinstance(step.labeller, Asked):
@@ -161,23 +165,18 @@ class _Maker:
         return step.but(group="document") if step.name in self._guessed else step
 
     def _select(self, step: Select) -> Step:
-        if step.name not in self._guessed:
+        if step.name in self._guessed:
+            self.unscored.add(step.name)
+            return _open(step)
+        if step.domains is None:
             return step
-        self.unscored.add(step.name)
-        return Select(
-            name=step.name, corpus=step.corpus, part=step.part, column=step.column, at_least=OPEN
-        )
+        self.unrecalled[step.name] = step.domains.name
+        return step.but(domains=None) if step.shares or step.at_least is not None else _open(step)
 
     def _recall(self, step: DomainRecall) -> Step | None:
         if step.name in self._guessed:
             self.left_out[step.name] = "it needs scores"
             return None
-        least = max(1, round(step.least_pages * self.sample.share))
-        if step.rule == "pages" and least < step.least_pages:
-            self.instead[step.name] = (
-                f"{least} good pages of a domain recall it here, not {step.least_pages}"
-            )
-            return step.but(least_pages=least)
         return step
 
     def _fetch(self, step: Fetch) -> None:
@@ -190,6 +189,13 @@ class _Maker:
 
     def _tokenize(self, step: Tokenize) -> Step:
         return step.but(segment=None, max_context=LEAST_CONTEXT)
+
+
+def _open(step: Select) -> Select:
+    """Return what passes every document on that `step` would choose from."""
+    return Select(
+        name=step.name, corpus=step.corpus, part=step.part, column=step.column, at_least=OPEN
+    )
 
 
 def capped(step: Annotate, labels: int) -> Cap:

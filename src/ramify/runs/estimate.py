@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ramify.curate.quality_steps import Annotate, Asked, Classify, Score, Select
+from ramify.curate.quality_steps import Annotate, Asked, Classify, Score
 from ramify.curate.selection_steps import Apportion, Contamination, DomainRecall
 from ramify.curate.steps import Dedup, Read
 from ramify.ground.artifact import Record
@@ -23,7 +23,7 @@ from ramify.tokens.steps import Tokenize, Tokenizer
 
 BYTES_OF_A_TOKEN = (5.0, 4.0, 3.0)  # of a question, where nobody was asked: few tokens to many
 ANSWER_TOKENS = (40.0, 80.0)  # of a reason and a score, at least and about, where nobody was asked
-DROPS_NONE = (Score, Contamination, Tokenize)
+DROPS_NONE = (Score, Tokenize)
 LOOKED_AT = 2000  # documents whose questions are measured
 
 
@@ -114,7 +114,7 @@ def estimate(dry: DryRecipe, lab: Lab, *, prices: tuple[float, float] | None = N
 class _Estimator:
     def __init__(self, dry: DryRecipe, lab: Lab, prices: tuple[float, float] | None) -> None:
         self.dry, self.lab, self.prices = dry, lab, prices
-        self.flows = Flows(lab, dry.recipe)
+        self.flows = Flows(lab, dry.recipe, _limits(dry))
         self.ratio = self._tokens_of_a_byte()
 
     def made(self) -> Estimate:
@@ -153,7 +153,9 @@ class _Estimator:
 
     def _passed(self, step: Step, notes: list[str]) -> dict[str, Any]:
         """Return documents in and out of a step that passes them on, and the share that it keeps."""
-        places = _outs(step)
+        places = (
+            [] if isinstance(step, DomainRecall) or type(step) is Contamination else _outs(step)
+        )
         ins = [flow for place in places if (flow := self._before(step, place)) is not None]
         if not places or len(ins) < len(places):
             return {}
@@ -197,9 +199,9 @@ class _Estimator:
         if step.name in self.dry.unscored:
             _add(notes, "without labels every document passes: at most so many")
             return 0.0, 1.0
-        if isinstance(step, Select) and step.domains is not None:
-            _add(notes, "domain recall does not scale: from domains sure to be recalled, to all")
-            return self._of_domains(step)
+        if step.name in self.dry.unrecalled:
+            _add(notes, "domain recall does not scale: from pages sure to be recalled, to all")
+            return self._sure_pages(self.dry.unrecalled[step.name]), 1.0
         return 1.0, 1.0
 
     def _of_repeats(self, step: Step, place: Place, notes: list[str]) -> tuple[float, float]:
@@ -212,16 +214,16 @@ class _Estimator:
             _add(notes, f"duplicates grow with size ({of}): the interval is what they allow")
         return found.bounds(drawn.units.expansion)
 
-    def _of_domains(self, step: Select) -> tuple[float, float]:
-        """Return the factors for pages of domains that are recalled for sure, and for all pages."""
-        assert step.domains is not None
-        asked = self.dry.whole.by_name[step.domains.name]
-        flow = self.flows.flow((step.name, None))
-        before = self.flows.flow((step.corpus.name, step.part))
-        if not isinstance(asked, DomainRecall) or flow is None or before is None:
-            return 0.0, 1.0
-        kept = max(flow.documents, 1)
-        return min(_sure_pages(self.lab, asked) / kept, 1.0), before.documents / kept
+    def _sure_pages(self, recall: str) -> float:
+        """Return the share of pages whose domains are recalled by the pages of the sample alone."""
+        record = self.lab.record(recall)
+        asked = self.dry.recipe.by_name[recall]
+        if record is None or not isinstance(asked, DomainRecall):
+            return 0.0
+        rows = pq.read_table(self.lab.at(recall) / "domains.parquet").to_pylist()
+        # by a share of its pages a domain can be recalled here and not in the whole, or the reverse
+        sure = [r["pages"] for r in rows if r["seeds"] or (r["recalled"] and asked.rule == "pages")]
+        return float(sum(sure) / max(record.facts["pages"], 1))
 
     def _cost(self, step: Step, record: Record) -> dict[str, Any]:
         scale = self._scale(step, record)
@@ -316,6 +318,12 @@ class _Estimator:
         return question, Interval(min(least, most), min(likely, most), most), False
 
 
+def _limits(dry: DryRecipe) -> dict[str, int]:
+    """Return the bytes at which the whole recipe stops reading, by the step that has such a limit."""
+    reads = [step for step in dry.whole.ordered if isinstance(step, Read)]
+    return {step.name: step.limit_bytes for step in reads if step.limit_bytes is not None}
+
+
 def _question_bytes(flows: Flows, asked: Annotate) -> NDArray[np.float64]:
     """Return how long the questions about some documents of the sample are, in bytes."""
     found: list[float] = []
@@ -332,12 +340,6 @@ def _outs(step: Step) -> list[Place]:
     if isinstance(step, Dedup | Apportion):
         return [(step.name, label) for label in step.corpora]
     return [(step.name, None)] if isinstance(step, Read) or corpus_of(step, None) else []
-
-
-def _sure_pages(lab: Lab, asked: DomainRecall) -> float:
-    """Return the pages of the sample whose domains have enough good ones in the sample already."""
-    rows = pq.read_table(lab.at(asked.name) / "domains.parquet").to_pylist()
-    return float(sum(r["pages"] for r in rows if r["good"] >= asked.least_pages or r["seeds"]))
 
 
 def _summed(flows: list[Flow], what: str) -> Interval:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,10 @@ class Flow:
 
 
 class Flows:
-    """The corpora of a finished dry run."""
+    """The corpora of a finished dry run; `limits` are the bytes at which reading the whole would end."""
 
-    def __init__(self, lab: Lab, recipe: Recipe) -> None:
-        self.lab, self.recipe = lab, recipe
+    def __init__(self, lab: Lab, recipe: Recipe, limits: Mapping[str, int]) -> None:
+        self.lab, self.recipe, self.limits = lab, recipe, limits
         self._known: dict[Place, Flow] = {}
         self._drawn: dict[str, Drawn] = {}
 
@@ -84,7 +84,8 @@ class Flows:
             record = self.lab.record(read.name)
             if record is None:
                 return None
-            self._drawn[read.name] = _drawn(self.lab.at(read.name), read.name, record.facts)
+            limit = self.limits.get(read.name)
+            self._drawn[read.name] = _drawn(self.lab.at(read.name), read.name, record.facts, limit)
         return self._drawn[read.name]
 
     def entering(self, read: Read) -> tuple[int, Floats]:
@@ -172,7 +173,16 @@ def _counted(tables: list[Path], drawn: Drawn) -> Floats:
     return columns
 
 
-def _drawn(folder: Path, name: str, facts: Mapping[str, Any]) -> Drawn:
+def _drawn(folder: Path, name: str, facts: Mapping[str, Any], limit: int | None) -> Drawn:
+    drawn = _drawn_of_all(folder, name, facts)
+    kept = float(facts["bytes"]["kept"]) * drawn.units.expansion
+    if limit is None or kept <= limit:
+        return drawn
+    units = replace(drawn.units, whole=drawn.units.whole * limit / kept)
+    return replace(drawn, units=units)
+
+
+def _drawn_of_all(folder: Path, name: str, facts: Mapping[str, Any]) -> Drawn:
     read = {file["path"]: file["bytes"] for file in read_json(folder / "manifest.json")["files"]}
     sample = facts["sample"]
     rows = [row for path in (*_parquet(folder / "documents"), *_parquet(folder / "dropped")) for row in _rows(path)]  # fmt: skip
