@@ -136,6 +136,19 @@ def test_a_step_that_is_asked_for_otherwise_is_made_again(texts: Path, tmp_path:
     assert len(plan(other, lab).to_do) == len(other.steps)
 
 
+def test_what_was_read_of_files_that_are_others_now_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for number in range(30):
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"some words of number {number} " * 9)
+    wanted = dry(recipe(tmp_path / "texts"), share=1.0).recipe
+    lab = make(wanted, Lab(tmp_path / "lab"), "clean")
+    freshen(wanted, lab)
+    assert len(plan(wanted, lab).to_do) == 2
+    (tmp_path / "texts" / "0.txt").write_text("now it says another thing " * 20)
+    freshen(wanted, lab)
+    assert len(plan(wanted, lab).to_do) == len(wanted.steps)
+
+
 def web(texts: Path, url: str) -> Recipe:
     return smollm2_small_web.recipe(
         web=str(texts), url_column=None, server=url, model="rule", sample=500, vocab=300

@@ -34,6 +34,7 @@ def dry_command(
         int | None,
         typer.Option(
             "--labels",
+            min=1,
             metavar="N",
             help="Ask each model for at most N labels [default: ask nobody]",
         ),
@@ -42,7 +43,7 @@ def dry_command(
     as_json: AsJson = False,
 ) -> None:
     """Run the curation of a recipe on a sample, apart from its lab, and tell what the whole will cost."""
-    from ramify.ground.errors import RamifyError, Stopped
+    from ramify.ground.errors import Busy, RamifyError, Stopped
     from ramify.report.dry import told
     from ramify.runs.dry import dry, freshen, home, parse_share
     from ramify.runs.lab import Lab
@@ -58,7 +59,7 @@ def dry_command(
     planned = plan_of(made.recipe, lab, None, None)
     try:
         _work(planned, lab, quiet=as_json)
-    except Stopped:
+    except (Busy, Stopped):
         raise
     except RamifyError as error:
         failed = error

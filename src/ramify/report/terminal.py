@@ -404,8 +404,9 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
     else:
         yield Text("nothing can be done: what is not there diverged, or needs what did")
     yield from label_lines(plan)
-    yield Text()
-    yield _plan_spent(plan)
+    if any(isinstance(item.step, Run) for item in plan.items):
+        yield Text()
+        yield _plan_spent(plan)
 
 
 def _at_once(plan: Plan) -> Iterator[str]:

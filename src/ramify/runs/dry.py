@@ -6,14 +6,16 @@ sources ─► a share of them ─► the steps as they are asked for ─► wha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ramify.curate.quality_steps import Annotate, Asked, Classify, FromFunction, Score, Select
 from ramify.curate.selection_steps import Apportion, Contamination, DomainRecall, Fetch, Remove
+from ramify.curate.sources import changed
 from ramify.curate.steps import Dedup, Fetched, Read, Sample, Sift
-from ramify.ground.errors import BadInput, Corrupt
+from ramify.ground.errors import BadInput, Corrupt, NotFound
 from ramify.ground.server import Cap
 from ramify.ground.step import Step
 from ramify.runs.lab import Lab
@@ -212,18 +214,29 @@ def home(lab: Lab, share: float, labels: int | None) -> Lab:
 
 
 def freshen(recipe: Recipe, lab: Lab) -> None:
-    """Forget in a dry lab what was made of steps that are now asked for otherwise."""
+    """Forget in a dry lab what was asked for otherwise, or read of files that are others now."""
     if not lab.folder.is_dir():
         return
     prints = Prints(recipe)
-    for name in recipe.by_name:
-        try:
-            record = lab.record(name)
-        except Corrupt:
-            lab.forget(name)
-            continue
-        if record is not None and record.asked != prints.asked(name):
-            lab.forget(name)
+    gone: set[str] = set()
+    for step in recipe.ordered:
+        above = any(ref.name in gone for ref in step.refs().values())
+        if above or _is_stale(step, prints, lab):
+            gone.add(step.name)
+            with contextlib.suppress(NotFound):
+                lab.forget(step.name)
+
+
+def _is_stale(step: Step, prints: Prints, lab: Lab) -> bool:
+    try:
+        record = lab.record(step.name)
+    except Corrupt:
+        return True
+    if record is None:
+        return False
+    if record.asked != prints.asked(step.name):
+        return True
+    return isinstance(step, Read) and bool(changed(step, lab.at(step.name)))
 
 
 def require_share(share: float) -> float:
