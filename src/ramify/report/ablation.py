@@ -15,7 +15,7 @@ from ramify.report.markup import Markup, join
 from ramify.report.sections import row_of, table
 
 LOOKS = {"earned its place": "green", "a cost": "red"}
-HEAD = ("tried", "documents out", "of tokens", "gain", "interval", "verdict")
+HEAD = ("tried", "documents", "of tokens", "gain", "interval", "verdict")
 CAPTION = "Gain: bits per byte that the sibling without it needs above the model with it, paired by seed, on "
 ONE_BY_ONE = (
     "each interval holds for itself: of twenty filters that do nothing, one is expected outside"
@@ -28,7 +28,9 @@ def ablation_tables(records: Mapping[str, Record]) -> Iterator[RenderableType]:
         drawn = Table(box=None, pad_edge=False)
         for number, heading in enumerate(HEAD):
             right = 0 < number < len(HEAD) - 1
-            drawn.add_column(heading, justify="right" if right else "left", no_wrap=number > 0)
+            drawn.add_column(
+                heading, justify="right" if right else "left", overflow="fold", no_wrap=number > 0
+            )
         for name, trial in facts["trials"].items():
             *cells, verdict = _cells(trial)
             drawn.add_row(name, *cells, Text(verdict, style=LOOKS.get(verdict, "")))
@@ -70,6 +72,6 @@ def _cells(trial: Mapping[str, Any]) -> Iterator[str]:
     gain = trial["judged"]
     yield show_count(out) if out >= 0 else f"-{show_count(-out)}"
     yield f"{share:.1%}"
-    yield f"{gain['mean']:+.4f}"
-    yield "one seed" if gain["low"] is None else f"{gain['low']:+.4f} to {gain['high']:+.4f}"
+    yield f"{gain['mean']:+.3f}"
+    yield "one seed" if gain["low"] is None else f"{gain['low']:+.3f} to {gain['high']:+.3f}"
     yield trial["verdict"]
