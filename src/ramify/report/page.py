@@ -15,7 +15,7 @@ from typing import Any
 from ramify.ground import files
 from ramify.ground.artifact import Record
 from ramify.report import drawing, sections
-from ramify.report.ablation import ablation_section
+from ramify.report.ablation_page import ablation_section
 from ramify.report.compare import Pair, alike_until, pairs
 from ramify.report.markup import Child, Markup, data, join, tag
 from ramify.report.series import grid, thin
