@@ -15,6 +15,7 @@ COMMANDS = {
     "new",
     "check",
     "plan",
+    "dry",
     "run",
     "show",
     "look",
@@ -72,6 +73,8 @@ def test_the_commands_are_these() -> None:
         (["plan", "quickstart", "--set", "budget=4K"], "too little"),
         (["plan", "quickstart", "--only", "nope"], "has no step 'nope'"),
         (["plan", "quickstart", "--price", "cheap"], "is no amount"),
+        (["plan", "quickstart", "--token-price", "cheap"], "is no amount"),
+        (["dry", "quickstart", "--sample", "200%"], "a sample of 2; write --sample 1%"),
         (["show", "--lab", "nowhere"], "there is no lab in nowhere"),
         (["show"], "which lab?"),
         (["verify", "--lab", "nowhere"], "there is no lab"),
@@ -84,6 +87,29 @@ def test_a_wrong_word_gets_one_line_and_code_1(ramify: Ramify, words: list[str],
     assert err.startswith("ramify: ")
     assert said in err
     assert len(err.strip().splitlines()) == 1
+
+
+READ_ALONE = """
+from ramify import Files, Read, Recipe
+def recipe() -> Recipe:
+    return Recipe(name="alone", steps=(Read(name="read", source=Files(path="texts")),))
+"""
+
+
+def test_a_dry_run_tells_of_the_whole_and_leaves_no_lab(ramify: Ramify, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for number in range(40):
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"word {number} " * (number % 4 * 20))
+    (tmp_path / "alone.py").write_text(READ_ALONE)
+    code, out, _ = ramify("dry", "alone.py", "--sample", "50%", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["share"] == 1  # so little is read whole
+    assert told["steps"][0]["documents_in"]["value"] == 40
+    code, out, _ = ramify("dry", "alone.py", "--sample", "50%")
+    assert code == 0
+    assert "CPU-hours" in out
+    assert not (tmp_path / "labs" / "alone" / "lab.json").exists()
 
 
 @pytest.mark.parametrize(

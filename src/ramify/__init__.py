@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from ramify.curate.rubrics import Rubric, edu_code
     from ramify.curate.selection_steps import (
+        Apportion,
         Contamination,
         Decontaminate,
         DomainRecall,
@@ -33,8 +34,17 @@ if TYPE_CHECKING:
         NgramIndex,
         Remove,
     )
-    from ramify.curate.steps import Dedup, Extraction, Files, Pages, PythonInstallation, Read, Sift
-    from ramify.evals.steps import Cooled, Evaluate, Forecast
+    from ramify.curate.steps import (
+        Dedup,
+        Extraction,
+        Files,
+        Pages,
+        PythonInstallation,
+        Read,
+        Sample,
+        Sift,
+    )
+    from ramify.evals.steps import Ablation, Cooled, Evaluate, Forecast, Pair, Trial
     from ramify.ground.server import Cap, Server
     from ramify.ground.step import Ref
     from ramify.ground.units import Tokens
@@ -83,9 +93,11 @@ _HOMES = {
         "Pages",
         "PythonInstallation",
         "Read",
+        "Sample",
         "Sift",
     ),
     "ramify.curate.selection_steps": (
+        "Apportion",
         "Contamination",
         "Decontaminate",
         "DomainRecall",
@@ -93,7 +105,7 @@ _HOMES = {
         "NgramIndex",
         "Remove",
     ),
-    "ramify.evals.steps": ("Cooled", "Evaluate", "Forecast"),
+    "ramify.evals.steps": ("Ablation", "Cooled", "Evaluate", "Forecast", "Pair", "Trial"),
     "ramify.ground.server": ("Cap", "Server"),
     "ramify.ground.step": ("Ref",),
     "ramify.ground.units": ("Tokens",),
@@ -121,15 +133,15 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022  # in the order of the work
     "Recipe", "Ref", "Tokens",
-    "Read", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
+    "Read", "Sample", "Files", "Pages", "Extraction", "PythonInstallation", "Sift", "Dedup",
     "Annotate", "Asked", "FromFile", "FromFunction", "Rubric", "edu_code", "Server", "Cap",
     "Sheet", "Audit", "Classify", "Linear", "Encoder", "Score", "Select",
-    "Decontaminate", "Contamination", "NgramIndex", "DomainRecall", "Fetch", "Remove",
+    "Decontaminate", "Contamination", "NgramIndex", "DomainRecall", "Fetch", "Remove", "Apportion",
     "Corpus", "Tokenizer", "BroughtTokenizer", "Tokenize", "BroughtTokens", "Stage",
     "ModelConfig", "preset", "AdamW", "ScheduleFree", "Ema", "Windows", "Constant",
     "Trunk", "Cosine", "Cooldown", "Average", "EmaAverage", "Interpolate", "Numerics", "Probe",
     "Grid", "Size", "Sweep",
-    "Evaluate", "Cooled", "Forecast", "Export", "Complete", "Lab", "open", "plan", "run",
+    "Evaluate", "Cooled", "Forecast", "Ablation", "Trial", "Pair", "Export", "Complete", "Lab", "open", "plan", "run",
 ]  # fmt: skip
 
 

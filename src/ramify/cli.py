@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from ramify.commands import labs, laws, models, work  # noqa: F401  # each enters its commands
+from ramify.commands import dry, labs, laws, models, work  # noqa: F401  # each enters its commands
 from ramify.commands.shared import app
 
 __all__ = ["app", "main"]
 ORDER = (  # of the work, as --help shows them
-    "new", "check", "plan", "run", "show", "look", "trace", "eval", "complete", "fit", "export", "report",
+    "new", "check", "plan", "dry", "run", "show", "look", "trace", "eval", "complete", "fit", "export", "report",
     "forget", "verify",
 )  # fmt: skip
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or ""))

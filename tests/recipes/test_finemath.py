@@ -12,10 +12,10 @@ import pytest
 from tests.runs.tiny import make
 
 from ramify.curate.quality_steps import Select
-from ramify.curate.steps import Dedup
+from ramify.curate.steps import Dedup, Read
 from ramify.recipes.finemath import recipe
 from ramify.report.funnel import funnel
-from ramify.report.samples import write_samples
+from ramify.report.samples import write_beside, write_samples
 from ramify.runs.lab import Lab
 from ramify.runs.plan import plan
 from ramify.runs.recipe import load
@@ -75,8 +75,9 @@ def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Pat
     assert three["seen"] > told(lab, "math/4plus")["kept"] > 0
     assert told(lab, "finemath-3plus")["tokens"] > told(lab, "finemath-4plus")["tokens"] > 0
     steps = funnel(lab, "finemath-3plus")
-    assert [step.name for step in steps][-3:] == [
+    assert [step.name for step in steps][-4:] == [
         "math/deduplicated",
+        "math/english",
         "math/3plus",
         "finemath-3plus",
     ]
@@ -84,6 +85,11 @@ def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Pat
     dropped = dict(steps[-3].dropped)
     assert dropped == {"near_duplicate": dropped["near_duplicate"]}
     assert steps[-1].tokens == told(lab, "finemath-3plus")["tokens"]
+    names = [step.name for step in wanted.steps]
+    pages = write_beside(lab, names)
+    assert [page.name for page in pages] == [f"finemath-{n}plus.samples.html" for n in (3, 4)]
+    before = [page.stat().st_mtime_ns for page in pages]
+    assert [page.stat().st_mtime_ns for page in write_beside(lab, names)] == before
     page = write_samples(lab, "finemath-3plus", tmp_path / "samples.html").read_text()
     assert "contaminated: farm plums" in page
     assert "<script" not in page
@@ -135,6 +141,19 @@ def test_it_is_planned_without_anything_there_as_the_paper_has_it(tmp_path: Path
     dedup = found.by_name["math/deduplicated"]
     assert isinstance(dedup, Dedup)
     assert (dedup.bands, dedup.rows) == (1, 10)
+    english = found.by_name["math/english"]
+    assert english.refs()["corpus"].name == "math/deduplicated"
+    read = found.by_name["pages/read"]
+    assert isinstance(read, Read)
+    assert "language" not in {each.kind for each in read.sieve}
     thresholds = [step.at_least for step in found.steps if isinstance(step, Select)]
     assert thresholds == [3, 4]
     assert found.by_name["pages/recalled"].refs()["source.ref"].name == "pages/fetched"
+
+
+def test_english_can_be_asked_before_pages_of_other_languages_are_paid_for() -> None:
+    found = load("finemath", {"english_first": "true"})
+    assert "math/english" not in found.by_name
+    read = found.by_name["pages/read"]
+    assert isinstance(read, Read)
+    assert "language" in {each.kind for each in read.sieve}

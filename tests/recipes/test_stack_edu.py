@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 from tests.runs.tiny import make
 
 from ramify.curate.quality_steps import Select
@@ -44,6 +45,43 @@ def test_source_files_become_tokens_of_each_language(llm: Any, tmp_path: Path) -
         assert good
         assert all(text.startswith(REASONS) for text in good)
         assert list(lab.at(f"stack-edu-{language}").glob("shards/*.bin"))
+
+
+def test_languages_are_sampled_down_to_the_shares_that_are_asked_for(
+    llm: Any, tmp_path: Path
+) -> None:
+    write_code(tmp_path / "code")
+    lab = Lab(tmp_path / "lab")
+    wanted = recipe(
+        code=str(tmp_path / "code"), languages=("python", "ruby"), server=llm.url, model="rule",
+        sample=100, vocab=300, max_context=64, shares={"python": 3, "ruby": 1},
+    )  # fmt: skip
+    make(wanted, lab, "apportioned")
+    record = lab.record("apportioned")
+    assert record is not None
+    shares = record.facts["shares"]
+    assert shares["python"]["kept_of_it"] == 1
+    assert 0.1 < shares["ruby"]["got"] < 0.4
+    whole, part = (documents(lab.at(name) / "ruby") for name in ("deduplicated", "apportioned"))
+    assert part < whole
+    dropped = pq.read_table(lab.at("apportioned") / "dropped").to_pylist()
+    assert len(dropped) == len(whole - part)
+    assert {row["corpus"] for row in dropped} == {"ruby"}
+    held = [documents(lab.at(n) / "ruby", "held_out") for n in ("deduplicated", "apportioned")]
+    assert held[0] == held[1] != set()
+
+
+def documents(corpus: Path, place: str = "documents") -> set[str]:
+    return {*pq.read_table(corpus / place, columns=["id"])["id"].to_pylist()}
+
+
+def test_a_language_without_a_share_is_left_out() -> None:
+    shares = '{"go": 1.0, "rust": 1.0}'
+    found = load("stack_edu", {"languages": '["go", "rust", "c"]', "shares": shares})
+    assert "stack-edu-go" in found.by_name
+    assert "stack-edu-c" not in found.by_name
+    with pytest.raises(ValidationError, match="'php', which is no corpus"):
+        recipe(languages=("go",), shares={"php": 1.0})
 
 
 def test_fifteen_languages_have_a_classifier_each_and_java_the_lower_threshold(

@@ -18,7 +18,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from ramify import (
+    Ablation,
     Annotate,
+    Apportion,
     Asked,
     Audit,
     Average,
@@ -42,6 +44,7 @@ from ramify import (
     Interpolate,
     ModelConfig,
     NgramIndex,
+    Pair,
     PythonInstallation,
     Read,
     Recipe,
@@ -56,6 +59,7 @@ from ramify import (
     Stage,
     Tokenize,
     Tokenizer,
+    Trial,
     Trunk,
     Windows,
 )
@@ -116,6 +120,7 @@ def kinds() -> Recipe:
             NgramIndex(name="ngramindex", corpus=Ref(name="read")),
             DomainRecall(name="domainrecall", corpus=Ref(name="read")),
             Remove(name="remove", corpus=Ref(name="read"), licenses=("mit",)),
+            Apportion(name="apportion", corpora={"a": Ref(name="read")}, shares={"a": 1.0}),
             Fetch(name="fetch", index=("index",), domains=Ref(name="domainrecall")),
             Sift(name="sift", corpus=Ref(name="read"), filters=(TooShort(),)),
             Tokenizer(name="tokenizer", corpora={"a": corpus}),
@@ -136,6 +141,17 @@ def kinds() -> Recipe:
                 trunk=trunk.point(8 * STEP),
                 ends_at=10 * STEP,
                 left=Ref(name="evaluate"),
+            ),
+            Ablation(
+                name="ablation",
+                trials=(
+                    Trial(
+                        name="t",
+                        having=Ref(name="a"),
+                        lacking=Ref(name="a"),
+                        pairs=(Pair(having=Ref(name="evaluate"), lacking=Ref(name="evaluate")),),
+                    ),
+                ),
             ),
             Export(
                 name="export",

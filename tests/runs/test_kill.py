@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from ramify import (
+    Ablation,
     Annotate,
+    Apportion,
     Asked,
     Audit,
     Average,
@@ -34,6 +36,7 @@ from ramify import (
     Interpolate,
     Linear,
     NgramIndex,
+    Pair,
     Recipe,
     Ref,
     Remove,
@@ -44,6 +47,7 @@ from ramify import (
     Server,
     Sheet,
     Sift,
+    Trial,
     Trunk,
     Windows,
 )
@@ -59,12 +63,16 @@ from .tiny import STEP, loaded, make, prints, told
 FORKED = Path(__file__).with_name("forked.py")
 LOUD = Path(__file__).with_name("loud.py")
 DATA = ("read", "dedup", "sift", "tokenizer", "broughttokenizer", "tokenize", "broughttokens")
-CHOICES = ("decontaminate", "contamination", "ngramindex", "domainrecall", "fetch", "remove")
+CHOICES = (
+    "decontaminate", "contamination", "ngramindex", "domainrecall", "fetch", "remove", "apportion",
+)  # fmt: skip
 QUALITY = ("annotate", "sheet", "audit", "classify", "score", "select")
 RUNS = ("trunk", "cooldown", "cosine")
 OTHERWISE = {"free": "trunk", "off": "cooldown"}  # runs that keep, or begin with, something else
 OTHERS = ("free", "off")  # a schedule-free trunk, and a branch off an average
-AFTER = ("average", "emaaverage", "interpolate", "evaluate", "forecast", "export", "complete")
+AFTER = (
+    "average", "emaaverage", "interpolate", "evaluate", "forecast", "ablation", "export", "complete",
+)  # fmt: skip
 SEED = 20_250_722
 
 
@@ -106,6 +114,17 @@ def jobs(
     more = (
         Evaluate(name="left", model=at, corpora=corpora, seq_len=16),
         Forecast(name="foretold", trunk=at, ends_at=10 * STEP, left=Ref(name="left")),
+        Ablation(
+            name="tried",
+            trials=(
+                Trial(
+                    name="itself",
+                    having=corpora["words"],
+                    lacking=corpora["words"],
+                    pairs=(Pair(having=Ref(name="left"), lacking=Ref(name="left")),),
+                ),
+            ),
+        ),
         Sift(name="sifted", corpus=Ref(name="clean"), part="words", filters=(TooShort(),)),
         BroughtTokenizer(name="brought", path=brought),
         BroughtTokens(
@@ -148,6 +167,12 @@ def choices(home: Path) -> tuple[Step, ...]:
         NgramIndex(name="ngrams", corpus=Ref(name="clean"), part="sums"),
         DomainRecall(name="domains", corpus=Ref(name="clean"), part="sums", score="part"),
         Remove(name="removed", corpus=Ref(name="clean"), part="sums", lists=(str(home / "urls"),)),
+        Apportion(
+            name="apportioned",
+            corpora={"sums": Ref(name="clean"), "words": Ref(name="text/words")},
+            parts={"sums": "sums"},
+            shares={"sums": 0.8, "words": 0.2},
+        ),
         Fetch(name="pages", index=(str(archive(home)),), urls=str(home / "urls"), base=str(home)),
     )
 

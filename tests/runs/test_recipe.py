@@ -22,13 +22,16 @@ from ramify import (
     Files,
     ModelConfig,
     Numerics,
+    Pair,
     Probe,
     Read,
     Recipe,
     Ref,
+    Sample,
     Stage,
     Tokenize,
     Tokenizer,
+    Trial,
     Trunk,
     Windows,
 )
@@ -202,6 +205,7 @@ OTHER: dict[str, dict[str, Any]] = {
         "source": Files(path="texts", text_column="body"),
         "filters": (TooShort(),),
         "limit_bytes": 1000,
+        "sample": Sample(share=0.5),
     },
     "dedup": {
         "corpora": {"a": Ref(name="other")},
@@ -230,6 +234,12 @@ OTHER: dict[str, dict[str, Any]] = {
     "sift": {
         "corpus": Ref(name="other"), "part": "a", "extraction": Extraction(code=False),
         "filters": (TooShort(characters=9),),
+    },
+    "apportion": {
+        "corpora": {"a": Ref(name="other")},
+        "parts": {"a": "b"},
+        "shares": {"a": 2.0},
+        "seed": 1,
     },
     "remove": {
         "corpus": Ref(name="other"), "part": "b", "lists": ("others",), "licenses": ("cc0",),
@@ -272,6 +282,16 @@ OTHER: dict[str, dict[str, Any]] = {
     "evaluate": {
         "model": Ref(name="trunk", at=9 * STEP), "corpora": {"b": Ref(name="a")}, "seq_len": 8,
         "limit_tokens": 100,
+    },
+    "ablation": {
+        "trials": (
+            Trial(
+                name="other", having=Ref(name="a"), lacking=Ref(name="a"),
+                pairs=(Pair(having=Ref(name="evaluate"), lacking=Ref(name="evaluate")),),
+            ),
+        ),
+        "judged_on": ("a",),
+        "level": 0.9,
     },
     "forecast": {
         "trunk": Ref(name="trunk", at=9 * STEP), "ends_at": 11 * STEP, "shape": "linear",

@@ -51,6 +51,16 @@ Speed = Annotated[
 ]
 
 
+TokenPrice = Annotated[
+    str | None,
+    typer.Option(
+        "--token-price",
+        metavar="IN[,OUT]",
+        help="Dollars for a million tokens of questions, of answers [default: the server's]",
+    ),
+]
+
+
 def recipe_of(spec: str, settings: list[str] | None) -> Recipe:
     from ramify.ground.errors import BadInput
     from ramify.runs.recipe import load
@@ -88,9 +98,11 @@ def plan_of(
     until: str | None,
     price: str | None = None,
     speed: str | None = None,
+    token_price: str | None = None,
 ) -> Plan:
     from ramify.ground.units import parse_count
     from ramify.runs.plan import money_flag, plan
+    from ramify.runs.price import token_prices
 
     return plan(
         recipe,
@@ -99,6 +111,7 @@ def plan_of(
         price_per_hour=money_flag(price),
         only=only or (),
         until=parse_count(until) if until else None,
+        token_prices=token_prices(token_price),
     )
 
 

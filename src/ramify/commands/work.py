@@ -17,6 +17,7 @@ from ramify.commands.shared import (
     Settings,
     Spec,
     Speed,
+    TokenPrice,
     Until,
     app,
     console,
@@ -83,13 +84,14 @@ def plan_command(
     until: Until = None,
     price: Price = None,
     speed: Speed = None,
+    token_price: TokenPrice = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is there, what is wanted, and what the difference costs; make nothing."""
     from ramify.runs.lab import Lab
 
     recipe = recipe_of(spec, settings)
-    planned = plan_of(recipe, Lab(lab_of(recipe, lab_dir)), only, until, price, speed)
+    planned = plan_of(recipe, Lab(lab_of(recipe, lab_dir)), only, until, price, speed, token_price)
     if as_json:
         print(json.dumps(planned.json(), indent=1))
         return
@@ -152,8 +154,19 @@ def _closing(spec: str, settings: list[str] | None, recipe: Recipe, lab: Any) ->
     terminal.print(closing(told))
     page = write(lab, lab.folder / "report.html", command=f"ramify run {asked} --lab {lab.folder}")
     print(f"\nreport: {page}\n")
+    _samples(recipe, lab)
     for line in _next(asked, recipe, lab):
         print(f"  {line}")
+
+
+def _samples(recipe: Recipe, lab: Any) -> None:
+    """Write a page of documents beside each corpus that was asked for, where none is yet."""
+    from ramify.report.samples import write_beside
+
+    pages = write_beside(lab, [*recipe.by_name])
+    if pages:
+        more = f" and {len(pages) - 1} more" if len(pages) > 1 else ""
+        print(f"samples: {pages[0]}{more}\n")
 
 
 def _next(spec: str, recipe: Recipe, lab: Any) -> list[str]:

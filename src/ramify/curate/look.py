@@ -23,17 +23,18 @@ def sample(
     label: str | None = None,
     count: int = 5,
     seed: int = 0,
+    tables: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return `count` rows of a Read or Dedup folder in file order, the same ones for the same seed.
 
     Kept rows have the columns of their file and `in` (the folder they lie in); dropped ones `reason` too.
     `why` is the beginning of a reason (`too_short`), `label` one corpus of a Dedup. Texts are read
-    for the chosen rows alone. Raises NotFound, naming what there is, if nothing fits.
+    for the chosen rows alone, of at most so many `tables`, drawn by the seed too (None: all). Raises NotFound, naming what there is, if nothing fits.
     """
     kept = kept and why is None
     fitting = [
         (path, group, rows)
-        for path in _tables(folder, kept)
+        for path in _drawn(_tables(folder, kept), tables, seed)
         if not (kept and label) or path.parent.parent.name == label
         for group, rows in enumerate(_fitting(pq.ParquetFile(path), kept, why, label))
     ]
@@ -63,6 +64,12 @@ def _fitting(
             for index, row in enumerate(rows)
             if row["reason"].startswith(why or "") and label in (None, row.get("corpus"))
         ]
+
+
+def _drawn(paths: list[Path], most: int | None, seed: int) -> list[Path]:
+    if most is None or len(paths) <= most:
+        return paths
+    return sorted(random.Random(derive(seed, "tables")).sample(paths, most))
 
 
 def _nth(

@@ -10,7 +10,17 @@ from typing import Any, cast
 
 from ramify.curate.archives import Answer, answers
 from ramify.curate.extract import extract
-from ramify.curate.rows import Bad, Document, identity, provenance, rows_of, whole_bytes
+from ramify.curate.rows import (
+    Bad,
+    Chosen,
+    Document,
+    every_one,
+    identity,
+    picked,
+    provenance,
+    rows_of,
+    whole_bytes,
+)
 from ramify.curate.sources import SourceFile
 from ramify.curate.steps import Pages
 from ramify.ground.extras import need
@@ -21,20 +31,24 @@ SNIFFED = 2048  # bytes in which an answer of no stated type shows that it is ma
 SHOWN = 2000  # characters of what is no page that are kept aside
 
 
-def page_documents(file: SourceFile, source: Pages) -> Iterator[Document]:
-    """Yield a document for each page of a file, in order."""
+def page_documents(
+    file: SourceFile, source: Pages, chosen: Chosen = every_one
+) -> Iterator[Document]:
+    """Yield a document for each page of a file that is chosen by its number in it, in order."""
     if file.reader == "archive":
-        for number, answer in enumerate(answers(file.path)):
+        for number, answer in picked(answers(file.path), chosen):
             yield _of_answer(file, source, number, answer)
         return
     rows = rows_of(file, _columns(source), source.html_column)
     if rows is None:
+        if not chosen(0):
+            return
         content = whole_bytes(file.path)
         broken = None if content is not None else "too_long: more bytes than are read of one file"
         answer = Answer(None, content or b"", "text/html", None, broken)
         yield _of_answer(file, source, 0, answer, alone=True)
         return
-    for number, row in enumerate(rows):
+    for number, row in picked(rows, chosen):
         yield _of_row(file, source, number, row)
 
 

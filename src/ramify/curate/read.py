@@ -21,7 +21,7 @@ from ramify.curate.copies import Shelf
 from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
 from ramify.curate.readers import Document, documents, identity
-from ramify.curate.sources import MANIFEST, SourceFile
+from ramify.curate.sources import MANIFEST, Sampled, SourceFile, sampled
 from ramify.curate.steps import Fetched, Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files
@@ -90,17 +90,18 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
         step = step.but(source=step.source.pages(inputs["source.ref"].path))
     shelf = Shelf(step.source, out)
     found = shelf.files
+    some = sampled(found, step.sample)
     ledger = Ledger(out, _plan(found), ["documents/*.parquet", "dropped/*.parquet"])
     sieve = Sieve(step)
     sieve.recall(_kept_texts(out))
-    groups = _groups(found)
-    total = sum(file.bytes for file in found)
+    groups = _groups(some.files)
+    total = sum(file.bytes for file in some.files)
     note = "the source has changed; begun afresh" if ledger.began_afresh else ""
     to_read = itertools.chain.from_iterable(groups[len(ledger.shards) :])
     with contextlib.closing(shelf.near(to_read)) as near:
         while len(ledger.shards) < len(groups) and not _enough(step, ledger):
             group = itertools.islice(near, len(groups[len(ledger.shards)]))
-            _read_shard(step, group, sieve, out, ledger)
+            _read_shard(step, group, some, sieve, out, ledger)
             done = sum(shard["read_bytes"] for shard in ledger.shards)
             if step.limit_bytes:
                 kept = _counts(ledger)["bytes"]["kept"]
@@ -108,7 +109,7 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
             else:
                 tell(done, total, "B", note)
             _require_some_text(step, ledger)
-    return _finish(step, shelf, ledger, out)
+    return _finish(step, shelf, some, ledger, out)
 
 
 def _plan(found: list[SourceFile]) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _enough(step: Read, ledger: Ledger) -> bool:
 
 
 def _read_shard(
-    step: Read, group: Iterable[SourceFile], sieve: Sieve, out: Path, ledger: Ledger
+    step: Read, group: Iterable[SourceFile], some: Sampled, sieve: Sieve, out: Path, ledger: Ledger
 ) -> None:
     """Write one shard's tables and enter it in the ledger; stops at the file that meets the limit."""
     name = f"{len(ledger.shards):05}.parquet"
@@ -149,7 +150,7 @@ def _read_shard(
     read = []
     with writing(paths) as (kept, dropped):
         for file in group:
-            for document in documents(file, step.source):
+            for document in documents(file, step.source, some.chosen(file)):
                 text, reason = sieve.judged(document)
                 row, why = _row(document, text, reason)
                 (kept if why is None else dropped).add(row)
@@ -237,7 +238,7 @@ def _require_some_text(step: Read, ledger: Ledger) -> None:
         )
 
 
-def _finish(step: Read, shelf: Shelf, ledger: Ledger, out: Path) -> dict[str, Any]:
+def _finish(step: Read, shelf: Shelf, some: Sampled, ledger: Ledger, out: Path) -> dict[str, Any]:
     counts = _counts(ledger)
     read = [file for shard in ledger.shards for file in shard["files"]]
     if not counts["kept"]:
@@ -246,9 +247,12 @@ def _finish(step: Read, shelf: Shelf, ledger: Ledger, out: Path) -> dict[str, An
             f"nothing is left of {counts['seen']} documents in {len(read)} files: {why or 'all empty'}",
             hint="look at the files, or loosen the filters",
         )
-    not_read = len(shelf.files) - len(read)
+    not_read = some.of_files - len(read)
     files.write_json(out / MANIFEST, {**shelf.facts, "files": read, "not_read": not_read})
     files.write_json(
         out / COUNTS, {**counts, "filters": [filter_.model_dump() for filter_ in step.sieve]}
     )
-    return {**counts, "files": len(read), "files_not_read": not_read, **shelf.facts}
+    facts = {**counts, "files": len(read), "files_not_read": not_read, **shelf.facts}
+    if step.sample is not None:
+        facts["sample"] = {"of_bytes": some.of_bytes, "thinned": some.thinned}
+    return facts

@@ -21,10 +21,13 @@ from ramify.curate.rows import (
     LIMIT_BYTES,
     SKIP_BYTES,
     Bad,
+    Chosen,
     Document,
+    every_one,
     identity,
     no_column,
     opened,
+    picked,
     provenance,
     rows_of,
     text_of,
@@ -50,11 +53,14 @@ UNREADABLE = (
 )
 
 
-def documents(file: SourceFile, source: Source) -> Iterator[Document]:
-    """Yield a file's documents in order. A file that breaks off ends with a broken document."""
+def documents(file: SourceFile, source: Source, chosen: Chosen = every_one) -> Iterator[Document]:
+    """Yield a file's documents that are chosen by their number in it, in order.
+
+    A file that breaks off ends with a broken document.
+    """
     found = 0
     try:
-        for document in _documents(file, source):
+        for document in _documents(file, source, chosen):
             found += 1
             yield document
     except UNREADABLE as error:
@@ -63,18 +69,20 @@ def documents(file: SourceFile, source: Source) -> Iterator[Document]:
         yield Document(identity(file.origin, found), "", file.origin, found, reason)
 
 
-def _documents(file: SourceFile, source: Source) -> Iterator[Document]:
+def _documents(file: SourceFile, source: Source, chosen: Chosen) -> Iterator[Document]:
     if isinstance(source, Pages):
-        yield from page_documents(file, source)
+        yield from page_documents(file, source, chosen)
         return
     columns = _columns(source) if isinstance(source, Files) else {}
     rows = rows_of(file, columns, columns["text"]) if isinstance(source, Files) else None
     if rows is not None and isinstance(source, Files):
-        for number, row in enumerate(rows):
+        for number, row in picked(rows, chosen):
             yield _row_document(file, source, columns, number, row)
     elif isinstance(source, Files) and source.cut_characters:
-        for part, text in enumerate(_pieces(file.path, source.cut_characters)):
+        for part, text in picked(_pieces(file.path, source.cut_characters), chosen):
             yield Document(identity(file.origin, part), text, file.origin, part)
+    elif not chosen(0):  # what is left is read whole or not at all
+        return
     elif file.reader == "docstrings":
         yield from _docstrings(file)
     else:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
@@ -22,6 +22,7 @@ from ramify.curate.sources import SourceFile
 LIMIT_BYTES = 64 << 20  # of one line or one text file; beyond it nothing is a document
 SKIP_BYTES = 1 << 20
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,20 @@ def identity(*names: str | int) -> str:
     """Return the id of what `names` names: 32 hex digits, equal on every machine."""
     text = "\x1f".join(map(str, names)).encode("utf-8", "surrogateescape")
     return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+Chosen = Callable[[int], bool]
+"""Says of a document, by its number within its file, whether it is read."""
+
+
+def every_one(number: int) -> bool:
+    """Choose every document."""
+    return True
+
+
+def picked(found: Iterable[T], chosen: Chosen) -> Iterator[tuple[int, T]]:
+    """Yield those of a file's rows or pieces that are chosen, with their numbers."""
+    return ((number, each) for number, each in enumerate(found) if chosen(number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ramify.curate.steps import Bytes
+from ramify.curate.steps import LABEL, TAKEN, Bytes
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step
 
@@ -83,6 +84,46 @@ class Remove(Step):
     def _removes_something(self) -> Self:
         if not self.lists and self.licenses is None:
             raise BadInput(f"{self.name} removes nothing", hint="give lists or licenses")
+        return self
+
+
+class Apportion(Step):
+    """Several corpora sampled down so that their texts for training have given shares of all bytes.
+
+    The corpus that is scarcest for its share is kept whole, the others by a keyed hash of the id; one
+    without a share, or of share 0, goes. Held-out documents all stay, so that evaluations are the
+    same. Nothing is repeated: to weigh corpora without a loss, give a training run a mixture.
+    """
+
+    corpora: dict[str, Ref] = Field(min_length=1)
+    parts: dict[str, str] = Field(
+        default_factory=dict
+    )  # which corpus of a Dedup, by the same names
+    shares: dict[str, float]  # in any unit: they are divided by their sum
+    seed: int = 0
+
+    @field_validator("corpora")
+    @classmethod
+    def _can_be_folders(cls, corpora: dict[str, Ref]) -> dict[str, Ref]:
+        for name in corpora:
+            if not LABEL.fullmatch(name) or name in TAKEN:
+                raise BadInput(
+                    f"{name!r} cannot name a corpus", hint="use letters, digits, '_' and '-'"
+                )
+        return corpora
+
+    @model_validator(mode="after")
+    def _shares_are_of_corpora(self) -> Self:
+        if unknown := sorted({*self.shares, *self.parts} - {*self.corpora}):
+            raise BadInput(
+                f"{self.name} gives a share of {unknown[0]!r}, which is no corpus of it",
+                hint=f"there are: {', '.join(self.corpora)}",
+            )
+        good = [0 <= share < math.inf for share in self.shares.values()]
+        if not all(good) or not sum(self.shares.values()):
+            raise BadInput(
+                f"shares of {self.shares}", hint="give numbers from 0 on, not all of them 0"
+            )
         return self
 
 

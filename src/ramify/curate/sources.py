@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ramify.curate.steps import Fetched, Files, Pages, PythonInstallation, Read, Source
+from ramify.curate.steps import Fetched, Files, Pages, PythonInstallation, Read, Sample, Source
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.far import Far, is_far
 from ramify.ground.files import sha256
+from ramify.ground.seeds import derive
 
 MANIFEST = "manifest.json"
+MUCH = 1.25  # times what was asked of a sample: beyond it, its files are thinned
 Reader = Literal["whole", "python", "docstrings", "description", "rows", "table", "json", "archive"]
 
 ROWS = frozenset({".jsonl", ".ndjson"})
@@ -67,6 +71,44 @@ def listing(source: Source, far: Far | None = None) -> list[SourceFile]:
     if not found:
         raise BadInput(f"{_where(source)} holds no file to read", hint=_give(source))
     return sorted(found, key=lambda file: (_order(file.origin), file.origin))
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Some files of a source, and the share of their documents that is read."""
+
+    files: list[SourceFile]
+    thinned: float  # 1: every document of them
+    of_files: int
+    of_bytes: int
+    seed: int
+
+    def chosen(self, file: SourceFile) -> Callable[[int], bool]:
+        """Return whether a document is read, by its number within `file`: keyed hashes decide."""
+        if self.thinned >= 1:
+            return lambda number: True
+        key = derive(self.seed, "sample", file.origin).to_bytes(8, "little")
+        limit = int(self.thinned * 2**64)
+
+        def is_chosen(number: int) -> bool:
+            hashed = hashlib.blake2b(number.to_bytes(8, "little"), digest_size=8, key=key).digest()
+            return int.from_bytes(hashed, "little") < limit
+
+        return is_chosen
+
+
+def sampled(found: list[SourceFile], sample: Sample | None) -> Sampled:
+    """Return the first of a listing's files that hold the share asked for, thinned to it."""
+    total = sum(file.bytes for file in found)
+    if sample is None:
+        return Sampled(found, 1.0, len(found), total, 0)
+    asked = min(max(sample.share * total, sample.least_bytes), total)
+    ends = list(itertools.accumulate(file.bytes for file in found))
+    enough = 1 + bisect.bisect_left(ends, asked)
+    some = found[: max(enough, sample.least_files)]
+    held = sum(file.bytes for file in some)
+    thinned = asked / held if held > MUCH * asked else 1.0
+    return Sampled(some, thinned, len(found), total, sample.seed)
 
 
 def _where(source: Source) -> str:

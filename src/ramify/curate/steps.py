@@ -123,12 +123,31 @@ class Fetched(BaseModel):
 Source = Annotated[PythonInstallation | Files | Pages | Fetched, Field(discriminator="kind")]
 
 
+class Sample(BaseModel):
+    """A share of a source: whole files in the order of a hash, thinned where few of them are many bytes.
+
+    Files are taken until they have `share` of all bytes, at least `least_bytes` and at least
+    `least_files` of them, or all. Where that is more than was asked for, each document of theirs stays
+    by a keyed hash of its place, so that as many are read as `share` and `least_bytes` say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    share: float = Field(gt=0, le=1)
+    least_files: int = Field(default=30, ge=1)
+    least_bytes: Bytes = 4_000_000
+    seed: int = 0
+
+
 class Read(Step):
-    """One corpus: every document of a source kept or dropped with its reason, exact duplicates too."""
+    """One corpus: every document of a source kept or dropped with its reason, exact duplicates too.
+
+    With `sample`, only that share of the source is read, and what was left unread is counted.
+    """
 
     source: Source
     filters: tuple[Filter, ...] | None = None  # None: those that suit the source
     limit_bytes: Bytes | None = None  # of kept text; files are taken in the order of a hash
+    sample: Sample | None = None  # None: all of it
 
     @property
     def sieve(self) -> tuple[Filter, ...]:

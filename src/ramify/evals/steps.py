@@ -82,3 +82,42 @@ class Forecast(Step):
                 hint=f"let it end above {self.trunk.at}",
             )
         return self
+
+
+class Pair(BaseModel):
+    """Two evaluations of one seed: of a model that had what is tried, and of its sibling that had not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    having: Ref
+    lacking: Ref
+
+
+class Trial(BaseModel):
+    """One thing that is tried: the two tokenized corpora that differ by it, and pairs of evaluations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    having: Ref
+    lacking: Ref
+    pairs: tuple[Pair, ...] = Field(min_length=1)
+
+
+class Ablation(Step):
+    """What each part of a funnel was worth: what it removed, what it gained, and whether that can be told.
+
+    The gain is the bits per byte of the sibling without it less those of the model with it, paired
+    by seed, so that more is better; its interval is Student's over the seeds. The verdict is by the
+    plain mean over the domains `judged_on` (none: all that were evaluated): it "earned its place"
+    or was "a cost" where the interval leaves out 0, and else "cannot be told", as with one seed.
+    """
+
+    trials: tuple[Trial, ...] = Field(min_length=1)
+    judged_on: tuple[str, ...] = ()
+    level: float = Field(default=0.95, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        names = [trial.name for trial in self.trials]
+        if len({*names}) < len(names):
+            raise BadInput(f"{self.name} tries {names}", hint="give each trial a name of its own")
+        return self

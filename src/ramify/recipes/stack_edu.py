@@ -1,7 +1,7 @@
 """Stack-Edu: source code that teaches, by one classifier per language trained on labels from 0 to 5.
 
 each language: files ─► licences? ─► labels ─► classifier ─► scored ─► 3 and more (Java: 2)
-all of them ─► near-duplicates within each language ─► tokens of each language
+all of them ─► near-duplicates within each language ─► given shares? ─► tokens of each language
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from ramify.curate.filters import CODE, TEXT
 from ramify.curate.quality_steps import Select
 from ramify.curate.rubrics import edu_code
-from ramify.curate.selection_steps import Remove
+from ramify.curate.selection_steps import Apportion, Remove
 from ramify.curate.steps import Dedup, Files, Read
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Ref, Step
@@ -41,6 +41,7 @@ def recipe(
     sample: int = 500_000,
     label_tokens: Tokens = 1_500_000_000,
     encoder: str | None = None,
+    shares: dict[str, float] | None = None,
     tokenizer: Path | None = None,
     vocab: Tokens = 49_152,
     max_context: Tokens = 2048,
@@ -50,7 +51,8 @@ def recipe(
 
     Folders hold source files, or rows with `text_column` and `license_column`. For each language
     `model` labels `sample` files at `server`, for at most `label_tokens`. `encoder` classifies
-    (theirs: StarEncoder), or hashed words. With `licenses`, no other is kept. SmolLM2 paper, 3.4 and D.
+    (theirs: StarEncoder), or hashed words. With `licenses`, no other is kept. Languages have the sizes
+    that they come to, or are sampled down to `shares` of all bytes. SmolLM2 paper, 3.4 and D.
     """
     if unknown := [each for each in languages if each not in LANGUAGES]:
         raise BadInput(f"no rubric for {unknown[0]!r}", hint=f"there are: {', '.join(LANGUAGES)}")
@@ -77,8 +79,25 @@ def recipe(
         within="corpus",
         seed=seed,
     )
+    steps.append(clean)
+    if shares is not None:
+        steps.append(_apportioned(clean, shares, languages, seed))
     packing = Packing(tokenizer=tokenizer, vocab=vocab, max_context=max_context, seed=seed)
+    wanted = [each for each in languages if shares is None or shares.get(each)]
     corpora = {
-        f"stack-edu-{each}": Corpus(ref=Ref(name=clean.name), part=each) for each in languages
+        f"stack-edu-{each}": Corpus(ref=Ref(name=steps[-1].name), part=each) for each in wanted
     }
-    return Recipe(name="stack_edu", steps=(*steps, clean, *packing.steps(corpora)))
+    return Recipe(name="stack_edu", steps=(*steps, *packing.steps(corpora)))
+
+
+def _apportioned(
+    clean: Dedup, shares: dict[str, float], languages: tuple[str, ...], seed: int
+) -> Apportion:
+    """Return the step that samples languages down to shares of what there is without near-duplicates."""
+    return Apportion(
+        name="apportioned",
+        corpora={each: Ref(name=clean.name) for each in languages},
+        parts={each: each for each in languages},
+        shares=shares,
+        seed=seed,
+    )

@@ -15,6 +15,7 @@ from typing import Any
 from ramify.ground import files
 from ramify.ground.artifact import Record
 from ramify.report import drawing, sections
+from ramify.report.ablation_page import ablation_section
 from ramify.report.compare import Pair, alike_until, pairs
 from ramify.report.markup import Child, Markup, data, join, tag
 from ramify.report.series import grid, thin
@@ -90,6 +91,8 @@ def _sections(
         yield "mixture", "Mixture", _mixture(told)
         if foretold := sections.forecasts(told):
             yield "forecasts", "Forecasts", foretold
+        if tried := ablation_section(told.records):
+            yield "ablation", "What earned its place", tried
         yield "spent", "Spent", sections.spent(told)
     if shown := sections.completions(_completions(lab, told)):
         yield "completions", "Completions", shown

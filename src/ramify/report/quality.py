@@ -10,8 +10,8 @@ from ramify.ground.units import show_bytes
 LABEL_KINDS = ("annotate", "sheet", "audit", "classify", "score", "select")
 CHOICE_KINDS = ("decontaminate", "contamination", "ngramindex", "domainrecall", "fetch")
 DATA_KINDS = (
-    "read", "sift", "dedup", *LABEL_KINDS, *CHOICE_KINDS, "remove", "tokenizer", "broughttokenizer", "tokenize",
-    "broughttokens",
+    "read", "sift", "dedup", *LABEL_KINDS, *CHOICE_KINDS, "remove", "apportion", "tokenizer", "broughttokenizer",
+    "tokenize", "broughttokens",
 )  # fmt: skip
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from ramify.curate.look import sample
 from ramify.ground import files
+from ramify.ground.artifact import RECORD, Record
 from ramify.ground.errors import NotFound
 from ramify.report.funnel import PACKED, Passage, funnel
 from ramify.report.markup import Markup, join, tag
+from ramify.report.quality import DATA_KINDS
 from ramify.runs.lab import Lab
 
+TAKING = {*DATA_KINDS} - {
+    "tokenizer",
+    "broughttokenizer",
+}  # kinds that pass a corpus on, or use it up
+CORPORA = TAKING - {"annotate", "sheet", "audit", "classify", "contamination"}
+MOST_TABLES = 16  # of a step's dropped documents that are looked through
 SHOWN = 1500  # characters of a document
 STYLE = Markup("""
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1rem;color:#222}
@@ -45,6 +53,33 @@ def write_samples(lab: Lab, name: str, out: Path, *, count: int = 4, seed: int =
     return out
 
 
+def write_beside(lab: Lab, names: Collection[str]) -> list[Path]:
+    """Write the page of every corpus among the finished steps `names` that nothing of them took in.
+
+    It lies beside the corpus, as NAME.samples.html, and is left as it is where it is newer.
+    """
+    records = {name: record for name in names if (record := lab.record(name)) is not None}
+    passed = {
+        parent["name"]
+        for record in records.values()
+        if record.kind in TAKING
+        for parent in record.parents.values()
+    }
+    pages = []
+    for name, record in records.items():
+        if record.kind in CORPORA and name not in passed and _is_corpus(record):
+            out = lab.at(f"{name}.samples.html")
+            made = lab.at(name) / RECORD
+            if not out.exists() or out.stat().st_mtime_ns < made.stat().st_mtime_ns:
+                write_samples(lab, name, out)
+            pages.append(out)
+    return pages
+
+
+def _is_corpus(record: Record) -> bool:
+    return record.kind in ("tokenize", "dedup") or "kept" in record.facts
+
+
 def _step(lab: Lab, passage: Passage, count: int, seed: int) -> Markup:
     reasons = ", ".join(f"{n:,} {why}" for why, n in passage.dropped.items() if n)
     told = f"{passage.kind}: {passage.kept:,} of {passage.seen:,} documents kept"
@@ -74,7 +109,7 @@ def _sampled(
     folder: Path, count: int, seed: int, *, kept: bool, why: str | None = None
 ) -> list[dict[str, Any]]:
     try:
-        return sample(folder, kept=kept, why=why, count=count, seed=seed)
+        return sample(folder, kept=kept, why=why, count=count, seed=seed, tables=MOST_TABLES)
     except NotFound:  # nothing of the kind: the side stays empty
         return []
 

@@ -13,6 +13,9 @@ from ramify.report.markup import Child, Markup, join, tag
 from ramify.report.summary import Amount, Evaluation, Row, Summary, error_of_mean
 from ramify.train.documents import Difference
 
+PASSING_KINDS = (
+    "read", "sift", "remove", "apportion", "annotate", "score", "select", "decontaminate",
+)  # fmt: skip
 SIGNIFICANT = 2.0  # standard errors
 GROUPS = (  # by decay state: a table never mixes them without saying so
     ("decayed", "Decayed: the rate came to the end of its descent"),
@@ -328,7 +331,7 @@ def curation(summary: Summary) -> Markup | None:
 
 
 def _curated(name: str, kind: str, facts: Mapping[str, Any]) -> Iterator[Markup]:
-    if kind in ("read", "sift", "remove", "annotate", "score", "select", "decontaminate"):
+    if kind in PASSING_KINDS:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["dropped"].items())
         dropped = sum(facts["dropped"].values())
         yield row_of(

@@ -208,7 +208,7 @@ def summary(lab: Lab) -> Summary:
 
 
 def _rank(row: Row) -> int:
-    order = (*DATA_KINDS, "run", *AVERAGES, "evaluate", "forecast")
+    order = (*DATA_KINDS, "run", *AVERAGES, "evaluate", "forecast", "ablation")
     kind = "run" if row.is_run else row.kind
     return order.index(kind) if kind in order else len(order)
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_flops, show_money, show_seconds
+from ramify.report.ablation import ablation_tables, told_of_ablation
 from ramify.report.forecasts import Forecasted, in_words, track
 from ramify.report.quality import (
     CHOICE_KINDS,
@@ -22,6 +23,7 @@ from ramify.report.quality import (
     told_of_quality,
 )
 from ramify.report.summary import Amount, Row, Summary, error_of_mean
+from ramify.report.wanted_labels import label_lines
 from ramify.runs.engine import side_by_side, visible_gpus
 from ramify.runs.order import makespan
 from ramify.runs.plan import Item, Plan
@@ -85,6 +87,9 @@ class _Tree:
         if self.summary.forecasts:
             yield Text()
             yield _forecasts(self.summary.forecasts)
+        for tried in ablation_tables(self.summary.records):
+            yield Text()
+            yield tried
         if after:
             yield Text()
             yield _lines(after)
@@ -257,7 +262,7 @@ def told_of(row: Row) -> str:
     """Return in a few words what a step made that is no run."""
     facts = row.facts
     match row.kind:
-        case "read" | "sift" | "remove":
+        case "read" | "sift" | "remove" | "apportion":
             size = show_bytes(facts["bytes"]["kept"])
             return f"{facts['kept']:,} of {facts['seen']:,} documents kept · {size}"
         case "dedup":
@@ -275,6 +280,8 @@ def told_of(row: Row) -> str:
         case "tokenize" | "broughttokens":
             ratio = facts["bytes_per_token"]
             return f"{show_count(facts['tokens'])} tokens · {ratio:.2f} bytes a token"
+        case "ablation":
+            return told_of_ablation(facts)
         case "export":
             return f"{facts['model']}, logits within {facts['logit_difference']:.0e}"
         case "complete":
@@ -349,7 +356,8 @@ def _plan_cells(plan: Plan, item: Item, *, wide: bool) -> list[RenderableType]:
         cells.append(show_count(item.replay_tokens) if item.replay_tokens else "")
         cells.append(show_flops(item.flops) if item.flops else "")
         cells.append(show_bytes(item.disk_bytes) if item.disk_bytes else "")
-    cells.append(show_seconds(plan.seconds(item.flops)) if item.flops else "")
+    unknown = "?" if not plan.flops.tree and item in plan.unread else ""
+    cells.append(show_seconds(plan.seconds(item.flops)) if item.flops else unknown)
     if plan.price_per_hour is not None:
         money = plan.money(item.flops)
         cells.append(("<$0.01" if money < 0.01 else show_money(money)) if money else "")
@@ -366,7 +374,15 @@ def _ends(item: Item, run: Run | None) -> str:
 
 def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
     told = plan.json()["todo"]
-    if plan.to_do:
+    if plan.unread and not plan.flops.tree:
+        yield Text(
+            f"to do: {len(plan.to_do)} of {len(plan.items)} steps · ? tokens · ? of disk",
+            style="bold",
+        )
+        yield Text(
+            "what curation makes is known once it was read: ramify dry reads a sample", style="dim"
+        )
+    elif plan.to_do:
         parts = [
             f"to do: {len(plan.to_do)} of {len(plan.items)} steps",
             f"{show_count(told['tokens'])} tokens",
@@ -387,8 +403,10 @@ def _plan_totals(plan: Plan) -> Iterator[RenderableType]:
         yield Text(f"nothing to do: all {len(plan.items)} steps are there", style="bold green")
     else:
         yield Text("nothing can be done: what is not there diverged, or needs what did")
-    yield Text()
-    yield _plan_spent(plan)
+    yield from label_lines(plan)
+    if any(isinstance(item.step, Run) for item in plan.items):
+        yield Text()
+        yield _plan_spent(plan)
 
 
 def _at_once(plan: Plan) -> Iterator[str]:

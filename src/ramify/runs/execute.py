@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.selection_steps import (
+    Apportion,
     Contamination,
     Decontaminate,
     DomainRecall,
@@ -19,7 +20,7 @@ from ramify.curate.selection_steps import (
     Remove,
 )
 from ramify.curate.steps import Dedup, Read, Sift
-from ramify.evals.steps import Evaluate, Forecast
+from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
 from ramify.ground.errors import Mismatch, Stopped
@@ -46,6 +47,7 @@ MAKERS: dict[type[Step], str] = {
     Fetch: "ramify.curate.fetch:run_fetch",
     Sift: "ramify.curate.sift:run_sift",
     Remove: "ramify.curate.remove:run_remove",
+    Apportion: "ramify.curate.apportion:run_apportion",
     Tokenizer: "ramify.tokens.make:run_tokenizer",
     BroughtTokenizer: "ramify.tokens.make:run_brought",
     Tokenize: "ramify.tokens.make:run_tokenize",
@@ -58,6 +60,7 @@ MAKERS: dict[type[Step], str] = {
     Interpolate: "ramify.train.average:run_interpolate",
     Evaluate: "ramify.evals.make:run_evaluate",
     Forecast: "ramify.evals.forecast:run_forecast",
+    Ablation: "ramify.evals.ablation:run_ablation",
     Export: "ramify.release.make:run_export",
     Complete: "ramify.release.make:run_complete",
 }

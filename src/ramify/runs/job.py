@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ramify.curate.quality_steps import Annotate, Audit, Classify, Score, Select, Sheet
 from ramify.curate.selection_steps import (
+    Apportion,
     Contamination,
     Decontaminate,
     DomainRecall,
@@ -16,7 +17,7 @@ from ramify.curate.selection_steps import (
     Remove,
 )
 from ramify.curate.steps import Dedup, Read, Sift
-from ramify.evals.steps import Evaluate, Forecast
+from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Step
 from ramify.release.steps import Complete, Export
@@ -43,6 +44,7 @@ KINDS: dict[str, type[Step]] = {
         Fetch,
         Sift,
         Remove,
+        Apportion,
         Tokenizer,
         BroughtTokenizer,
         Tokenize,
@@ -55,6 +57,7 @@ KINDS: dict[str, type[Step]] = {
         Interpolate,
         Evaluate,
         Forecast,
+        Ablation,
         Export,
         Complete,
     )

@@ -11,26 +11,29 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
-from ramify.evals.steps import Evaluate
+from ramify.evals.steps import Ablation, Evaluate, Forecast
 from ramify.ground import artifact
 from ramify.ground.artifact import Record
 from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
 from ramify.ground.journal import read as read_journal
 from ramify.ground.step import Step
 from ramify.model.config import ModelConfig
+from ramify.release.steps import Complete, Export
 from ramify.runs.averages import check_average
 from ramify.runs.diverged import keep_out
 from ramify.runs.lab import Lab
 from ramify.runs.price import Cost, Measure, by_product, by_six_nd, by_tokens, cost
 from ramify.runs.recipe import Prints, Recipe, folders_above
+from ramify.runs.wanted_labels import Prices, Wanted, wanted_labels
 from ramify.scaling.flops import forward_flops, six_nd, train_flops
 from ramify.train import places
 from ramify.train.line import Line
-from ramify.train.steps import Average, Cooldown, EmaAverage, Root, Run
+from ramify.train.steps import Average, Cooldown, EmaAverage, Interpolate, Root, Run
 
 StepState = Literal[
     "done", "partial", "wanted", "diverged", "held"
 ]  # held: needs one that diverged
+COUNTED = (Run, Average, EmaAverage, Interpolate, Evaluate, Forecast, Ablation, Export, Complete)
 NOT_TO_DO = ("done", "diverged", "held")
 BYTES_OF_STATE = 12  # a parameter and its two moments, in fp32
 BYTES_OF_SUM = 4  # of each average under way, and of the mean of a schedule-free optimizer
@@ -73,6 +76,7 @@ class Plan:
     measured: bool
     price_per_hour: float | None = None
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    token_prices: Prices | None = None  # of labels that are asked for
 
     @cached_property
     def to_do(self) -> tuple[Item, ...]:
@@ -83,6 +87,16 @@ class Plan:
     def missing(self) -> Mapping[str, Item]:
         """The items to do by name."""
         return {item.name: item for item in self.to_do}
+
+    @property
+    def unread(self) -> tuple[Item, ...]:
+        """The items to do that make or look at documents: what they cost is known once some were read."""
+        return tuple(item for item in self.to_do if not isinstance(item.step, COUNTED))
+
+    @cached_property
+    def labels(self) -> list[Wanted]:
+        """What is to be asked of models, and the most that it may cost."""
+        return wanted_labels((item.step for item in self.to_do), self.token_prices)
 
     @cached_property
     def tokens(self) -> Cost:
@@ -134,6 +148,14 @@ class Plan:
             "flops_per_second": self.flops_per_second,
             "measured": self.measured,
             "warnings": list(self.warnings),
+            "labels": [wanted.json() for wanted in self.labels],
+            # None: not known before documents are read; `ramify dry` reads a sample of them
+            "curation": {
+                "steps": len(self.unread),
+                "tokens": None,
+                "cpu_hours": None,
+                "disk_bytes": None,
+            },
         }
 
     def _row(self, item: Item) -> dict[str, Any]:
@@ -166,6 +188,7 @@ def plan(
     price_per_hour: float | None = None,
     only: Collection[str] = (),
     until: int | None = None,
+    token_prices: Prices | None = None,
 ) -> Plan:
     """Return the plan of a recipe against a lab; makes and changes nothing.
 
@@ -191,6 +214,7 @@ def plan(
         measured=measured is not None,
         price_per_hour=price_per_hour,
         warnings=tuple(_warnings(recipe, items, lab)),
+        token_prices=token_prices,
     )
 
 

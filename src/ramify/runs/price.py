@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ramify.ground.errors import BadInput
 from ramify.runs.recipe import Recipe
 from ramify.scaling.flops import six_nd, train_flops
 from ramify.train.steps import Cooldown, Cosine, Root, Run
@@ -59,3 +61,22 @@ def by_product(root: Root, tokens: int) -> float:
 def by_six_nd(root: Root, tokens: int) -> float:
     """Return 6·N·D with all parameters, embeddings too: the rule of thumb."""
     return six_nd(root.model.parameters, tokens)
+
+
+def token_prices(text: str | None) -> tuple[float, float] | None:
+    """Return the dollars for a million tokens in and out that `0.5` or `0.5,1.5` stands for, or None.
+
+    One number is the price of both. Raises BadInput for what is no amount.
+    """
+    if text is None:
+        return None
+    try:
+        found = [float(each.strip().lstrip("$")) for each in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) not in (1, 2) or not all(0 <= each < math.inf for each in found):
+        raise BadInput(
+            f"--token-price {text} is no amount",
+            hint="write dollars for a million tokens in and out, like 0.50,1.50",
+        )
+    return found[0], found[-1]

@@ -69,6 +69,22 @@ class Lines:
         _print(f"{mark} [{self.ended_count}/{self.steps}] {item.name} ({took}){why}")
 
 
+class Silent:
+    """Says nothing: where only JSON may be printed."""
+
+    def started(self, item: Item) -> None:
+        """A worker took up a step."""
+
+    def progress(self, item: Item, done: float, total: float, unit: str, note: str) -> None:
+        """A worker told how far it is."""
+
+    def note(self, item: Item, text: str) -> None:
+        """A worker said something that a person should know."""
+
+    def ended(self, item: Item, error: RamifyError | None) -> None:
+        """A worker ended, and was judged."""
+
+
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
