@@ -82,7 +82,7 @@ def test_pages_become_two_corpora_of_tokens(crawl: Path, llm: Any, tmp_path: Pat
         "finemath-3plus",
     ]
     assert all(step.seen == step.kept + sum(step.dropped.values()) for step in steps)
-    dropped = dict(steps[-3].dropped)
+    dropped = dict(steps[-4].dropped)
     assert dropped == {"near_duplicate": dropped["near_duplicate"]}
     assert steps[-1].tokens == told(lab, "finemath-3plus")["tokens"]
     names = [step.name for step in wanted.steps]

@@ -255,6 +255,11 @@ OTHER: dict[str, dict[str, Any]] = {
         "corpus": Corpus(ref=Ref(name="read")), "tokenizer": Ref(name="broughttokenizer"),
         "segment": 4096, "max_context": 1024, "seed": 1,
     },
+    "broughttokens": {
+        "path": "others", "tokenizer": Ref(name="broughttokenizer"), "dtype": "uint32",
+        "header_bytes": 8, "end_of_text": 1, "license": "mit", "source": "web", "held_out": 0.1,
+        "segment": 4096, "max_context": 1024, "seed": 1,
+    },
     "trunk": {
         "model": ModelConfig(layers=2, width=16, heads=2, kv_heads=1, ffw=32, vocab=300),
         "sources": {"a": Ref(name="tokenizer")}, "stages": (Stage(mixture={"a": 0.5, "b": 0.5}),),
@@ -312,6 +317,7 @@ OTHER: dict[str, dict[str, Any]] = {
 BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
     "fetch": {"tries": 9, "at_once": 2, "timeout_seconds": 9.0},
     "tokenize": {"shard_tokens": 4096, "dtype": "uint32", "encoder": "tokenizers"},
+    "broughttokens": {"shard_tokens": 4096},
     "trunk": {
         "tokens": 20 * STEP, "asked_tokens": 20 * STEP + 1, "numerics": Numerics(threads=2),
         "probe": Probe(every=STEP), "windows": Windows(steps=4, every=2), "ema": Ema(), "points": (STEP,),
