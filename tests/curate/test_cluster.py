@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.curate.corpora import contents, prose, quiet, row, write_corpus
 
 from ramify.curate.filters import TooShort
 from ramify.curate.masks import Mask
@@ -18,7 +19,6 @@ from ramify.curate.sift import run_sift
 from ramify.curate.steps import Sift
 from ramify.ground.spread import ATTEMPTS, over
 from ramify.ground.step import Input, Ref, Tell
-from tests.curate.corpora import contents, prose, quiet, row, write_corpus
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ramify[cluster]'")
 
@@ -50,7 +50,9 @@ class Machines:
 
     def deaths(self) -> int:
         """Return how many tasks' processes have killed themselves."""
-        return sum(line.split()[1] == str(OPERATIONS) for line in self._log.read_text().splitlines())
+        return sum(
+            line.split()[1] == str(OPERATIONS) for line in self._log.read_text().splitlines()
+        )
 
     def end(self) -> None:
         self._cluster.shutdown()

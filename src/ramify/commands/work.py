@@ -110,7 +110,9 @@ def run_command(
     parallel: Annotated[str, typer.Option(help="ddp or fsdp, with several processes")] = "ddp",
     ray: Annotated[
         str | None,
-        typer.Option(help="HOST:PORT of a Ray cluster for curation, or local for this machine's cores"),
+        typer.Option(
+            help="HOST:PORT of a Ray cluster for curation, or local for this machine's cores"
+        ),
     ] = None,
 ) -> None:
     """Make what is wanted and not there. Type it again to go on; finished steps are kept."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ramify.curate.selection_steps import Contamination, Decontaminate
 from ramify.curate.tables import shards_of, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput
+from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Ref, Tell
 
 REPORT = "report.parquet"
@@ -69,7 +71,7 @@ def run_contamination(
 
 Rows = list[dict[str, Any]]
 Find = Callable[[pa.Table], list[Finding]]
-Work = Callable[[Shard, Path, Find, Items], tuple[dict[str, Any], list[Path]]]
+Work = Callable[[Find, Items, Shard, Path], Made]
 
 
 def _run(
@@ -81,16 +83,15 @@ def _run(
     made_in = (*MADE_IN, "findings/*.parquet")
     ledger = Ledger(out, plan_of(shards, given, items=plan), made_in)
 
-    def found(rows: pa.Table) -> list[Finding]:
-        texts = rows["text"].combine_chunks()
-        return find(texts, items, overlap=step.overlap, near=step.near)
-
-    for number, shard in enumerate(shards):
-        if number >= len(ledger.shards):
-            counts, made = work(shard, out, found, items)
-            ledger.add(counts, made)
-        tell(number + 1, len(shards), "shards")
+    one = partial(work, partial(_found, step, items), items)
+    for counts, made in each(one, shards[len(ledger.shards) :], out):
+        ledger.add(counts, made)
+        tell(len(ledger.shards), len(shards), "shards")
     return _finish(step, ledger, items, plan, out)
+
+
+def _found(step: Contamination, items: Items, rows: pa.Table) -> list[Finding]:
+    return find(rows["text"].combine_chunks(), items, overlap=step.overlap, near=step.near)
 
 
 def _items(step: Contamination, inputs: Mapping[str, Input]) -> tuple[Items, dict[str, str]]:
@@ -110,9 +111,7 @@ def _items(step: Contamination, inputs: Mapping[str, Input]) -> tuple[Items, dic
     return items, {f"{n} {path.name}": files.sha256(path) for n, path in enumerate(paths)}
 
 
-def _sifted(
-    shard: Shard, out: Path, find_in: Find, items: Items
-) -> tuple[dict[str, Any], list[Path]]:
+def _sifted(find_in: Find, items: Items, shard: Shard, out: Path) -> Made:
     told: Rows = []
 
     def verdict(rows: pa.Table) -> list[str | None]:
@@ -127,9 +126,7 @@ def _sifted(
     return {**counts, "findings": len(told)}, [*made, _write_findings(shard, out, told)]
 
 
-def _only_read(
-    shard: Shard, out: Path, find_in: Find, items: Items
-) -> tuple[dict[str, Any], list[Path]]:
+def _only_read(find_in: Find, items: Items, shard: Shard, out: Path) -> Made:
     told: Rows = []
     seen = 0
     for rows in batches(shard.path):

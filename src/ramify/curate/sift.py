@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from ramify.curate.extract import extract
 from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
-from ramify.curate.read import ASIDE_CHARACTERS, COUNTS
+from ramify.curate.read import COUNTS
 from ramify.curate.rows import identity
+from ramify.curate.sieve import ASIDE_CHARACTERS
 from ramify.curate.steps import Sift
 from ramify.curate.tables import Table, columns_there, conformed, shards_of, with_further, writing
 from ramify.ground import files

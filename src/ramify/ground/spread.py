@@ -60,6 +60,11 @@ _cluster: _Cluster | None = None
 _held: dict[str, Any] = {}  # in a task's process: the last work it was sent, by key
 
 
+def is_on() -> bool:
+    """Say whether `each` sends its shards to a cluster now."""
+    return _cluster is not None
+
+
 def each(work: Work[T], given: Sequence[T], out: Path) -> Iterator[Made]:
     """Yield, in order, what `work` returns of each shard given; its files are in place under `out`.
 

@@ -96,7 +96,8 @@ def parse(step: dict[str, Any]) -> Step:
     return KINDS[kind].model_validate(fields)
 
 
-SPREAD = (Sift,)  # the steps that make their shards on a cluster, where there is one
+# the steps that make their shards on a cluster, where there is one
+SPREAD = (Read, Dedup, Score, Decontaminate, Contamination, Sift)
 
 
 def is_spread(step: Step) -> bool:
