@@ -8,7 +8,7 @@ The first half may be done anywhere and in any order; the second remembers, in t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -134,7 +134,9 @@ Told = tuple[Iterable[Judged], Callable[[], dict[str, Any]]]
 Group = Sequence[SourceFile]
 
 
-def told(step: Read, groups: Sequence[Group], first: int, out: Path) -> Iterator[Iterator[Told]]:
+def told(
+    step: Read, groups: Sequence[Group], first: int, out: Path
+) -> Generator[Iterator[Told], None, None]:
     """Yield each group of files from the `first` on, judged here or on the machines of a cluster.
 
     A file of verdicts lies under `out` until its group has been looked at. Of a group, the documents
