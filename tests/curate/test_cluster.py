@@ -120,6 +120,10 @@ sifted(Input(Path(sys.argv[1]), {}, Path(sys.argv[1]).name), Path(sys.argv[2]), 
 """
 
 
+def folders(home: Path) -> set[Path]:
+    return {path.relative_to(home) for path in home.rglob("*") if path.is_dir()}
+
+
 Steps = dict[str, tuple[Any, Any, dict[str, Input]]]
 
 
@@ -185,6 +189,7 @@ def test_every_step_that_is_spread_makes_the_bytes_of_one_process(
         assert facts[None, name] == facts[machines.address, name]
         alone = contents(tmp_path / "alone" / name)
         assert alone == contents(tmp_path / "many" / name)
+        assert folders(tmp_path / "many" / name) == folders(tmp_path / "alone" / name)
         assert sum(path.startswith(("documents", "c/documents")) for path in alone) > 2
     assert facts[None, "read"]["dropped"] == {"duplicate": 4 + 29, "too_short": 30}  # masked alike
     assert facts[None, "limited"]["files_not_read"]

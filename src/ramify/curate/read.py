@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from ramify.curate.ledger import Ledger
 from ramify.curate.rows import identity
-from ramify.curate.sieve import VERDICTS, Sieve, Told, told
+from ramify.curate.sieve import Sieve, Told, clear, told
 from ramify.curate.sources import MANIFEST, SourceFile, listing
 from ramify.curate.steps import Fetched, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
@@ -30,7 +30,7 @@ COUNTS = "counts.json"
 LEAST_SHARD_BYTES = 4 << 20
 MOST_SHARD_BYTES = 256 << 20
 SHARDS_AIMED_AT = 64
-MADE_IN = ("documents/*.parquet", "dropped/*.parquet", f"{VERDICTS}/*.parquet")
+MADE_IN = ("documents/*.parquet", "dropped/*.parquet")
 
 
 def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> dict[str, Any]:
@@ -43,6 +43,7 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
         step = step.but(source=step.source.pages(inputs["source.ref"].path))
     found = listing(step.source)
     ledger = Ledger(out, _plan(found), MADE_IN)
+    clear(out)
     sieve = Sieve(step)
     sieve.recall(out)
     groups = _groups(found)

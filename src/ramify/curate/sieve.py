@@ -134,6 +134,13 @@ Told = tuple[Iterable[Judged], Callable[[], dict[str, Any]]]
 Group = Sequence[SourceFile]
 
 
+def clear(out: Path) -> None:
+    """Remove the verdicts that an earlier attempt, which was killed, did not use."""
+    spread.clear(out)
+    if (out / VERDICTS).exists():
+        files.remove(out / VERDICTS)
+
+
 def told(
     step: Read, groups: Sequence[Group], first: int, out: Path
 ) -> Generator[Iterator[Told], None, None]:
@@ -147,12 +154,13 @@ def told(
             yield _here(step, group)
         return
     numbered = list(enumerate(groups))[first:]
-    for entry, made in each(partial(_judge_group, step), numbered, out):
-        try:
+    try:
+        for entry, made in each(partial(_judge_group, step), numbered, out):
             yield _there(entry["files"], made)
-        finally:
             for path in made:
                 files.remove(path)
+    finally:
+        files.remove(out / VERDICTS)
 
 
 def _here(step: Read, group: Group) -> Iterator[Told]:

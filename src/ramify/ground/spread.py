@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import threading
 import uuid
 from collections import deque
@@ -29,6 +30,7 @@ LOCAL = "local"  # in place of an address: a Ray of one's own, on this machine
 ATTEMPTS = "attempts"  # in a working folder: what tasks write, until it is placed
 RETRIES = 8  # of a shard whose process or machine died
 AHEAD = 2  # shards a core that are asked for before the first of them is there
+ANSWER_SECONDS = 20
 STORE_BYTES = 80 << 20  # of a Ray of one's own: only the work itself is shared through it
 # what a task's process must have as this one has it: threads change bits
 ENVIRONMENT = (
@@ -72,13 +74,18 @@ def each(work: Work[T], given: Sequence[T], out: Path) -> Iterator[Made]:
     write. Raises what it raises. On a cluster further shards are under way meanwhile; both are
     pickled, so neither may hold an open file.
     """
-    if (out / ATTEMPTS).exists():  # of an attempt that was killed
-        files.remove(out / ATTEMPTS)
+    clear(out)
     if _cluster is None:
         for shard in given:
             yield work(shard, out)
     elif given:
         yield from _spread(_cluster, work, given, out)
+
+
+def clear(out: Path) -> None:
+    """Remove what tasks of an earlier driver, that was killed, left in a working folder."""
+    if (out / ATTEMPTS).exists():
+        files.remove(out / ATTEMPTS)
 
 
 @contextlib.contextmanager
@@ -106,6 +113,8 @@ def _connected(address: str, cores: int, threads: int) -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray = need("ray", extra="cluster")
+    if address != LOCAL:
+        _require_answer(address)
     own = {"num_cpus": cores, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     with _signals_kept():
@@ -118,10 +127,7 @@ def _connected(address: str, cores: int, threads: int) -> Any:
                 **(own if address == LOCAL else {}),
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise NotFound(
-                f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0][:120]})",
-                hint="give HOST:PORT as `ray start --head` tells it, or local",
-            ) from error
+            raise _nobody(address, error) from error
     most = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     if most < threads:
         ray.shutdown()
@@ -131,6 +137,23 @@ def _connected(address: str, cores: int, threads: int) -> Any:
             hint="start Ray there with more cores, or give the runs fewer threads",
         )
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Raise NotFound where nobody listens, which Ray itself would find out in minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _nobody(address, error) from error
+
+
+def _nobody(address: str, error: Exception) -> NotFound:
+    why = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    return NotFound(
+        f"no Ray cluster answers at {address!r} ({why})",
+        hint="give HOST:PORT as `ray start --head` tells it, or local",
+    )
 
 
 @contextlib.contextmanager
@@ -196,6 +219,9 @@ def _got(ray: Any, ref: Any) -> tuple[dict[str, Any], str, dict[str, int]]:
 def _placed(out: Path, attempt: str, made: dict[str, int]) -> list[Path]:
     """Rename what a task wrote to where it belongs; Corrupt where it is not here as it was there."""
     folder = out / ATTEMPTS / attempt
+    for inner in sorted(folder.rglob("*")):
+        if inner.is_dir():  # an empty one too, as it would be there without a cluster
+            files.make_folder(out / inner.relative_to(folder))
     for name, size in made.items():
         source, target = folder / name, out / name
         if not source.is_file() or source.stat().st_size != size:
@@ -203,7 +229,6 @@ def _placed(out: Path, attempt: str, made: dict[str, int]) -> list[Path]:
                 f"a machine of the cluster wrote {name} and it is not in {folder}",
                 hint="the lab must lie in a file system that all machines share",
             )
-        files.make_folder(target.parent)
         files.rename(source, target)
     files.remove(folder)
     return [out / name for name in made]
