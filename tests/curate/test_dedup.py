@@ -282,7 +282,7 @@ def test_signatures_of_an_earlier_attempt_are_used_unless_the_corpora_have_chang
             run(tmp_path, TWO)
     assert len([*(tmp_path / "out/signatures").glob("*.parquet")]) == 6
     signed: list[object] = []
-    real: Callable[..., None] = dedup._write_signatures
+    real: Callable[..., object] = dedup._write_signatures
 
     def count(*args: Any) -> None:
         signed.append(args[2])

@@ -110,6 +110,12 @@ def run_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop")] = False,
     processes: Annotated[int, typer.Option(help="Processes per training run, under torchrun")] = 1,
     parallel: Annotated[str, typer.Option(help="ddp or fsdp, with several processes")] = "ddp",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of a Ray cluster for curation, or local for this machine's cores"
+        ),
+    ] = None,
 ) -> None:
     """Make what is wanted and not there. Type it again to go on; finished steps are kept."""
     if dry_run:
@@ -135,7 +141,7 @@ def run_command(
             print(f"note: {warning}")
     try:
         if planned.to_do:
-            watch(planned, lab, processes=processes, parallel=parallel)
+            watch(planned, lab, processes=processes, parallel=parallel, ray=ray)
     except Diverged:  # the rest is made, and the report tells of both
         _closing(spec, settings, recipe, lab)
         raise

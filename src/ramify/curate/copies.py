@@ -41,6 +41,11 @@ class Shelf:
             self.facts = {"commit": self._far.commit}
             _pin(source, self._far.commit, out)
 
+    @property
+    def is_far(self) -> bool:
+        """Whether its files are copied before they are read."""
+        return self._far is not None
+
     def near(self, asked: Iterable[SourceFile]) -> Generator[SourceFile]:
         """Yield files as they can be read; a copy is removed when the next is asked for."""
         if self._far is None:

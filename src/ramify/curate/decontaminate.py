@@ -1,7 +1,7 @@
 """Takes documents that hold evaluation items out of a corpus, or only says which ones do.
 
 corpus, items ─► index? ─► shard by shard ─┬─► documents, held_out, dropped (Decontaminate alone)
-                                 └─► findings/NAME.parquet ─► report.parquet, report.md
+                                           └─► findings/NAME.parquet ─► report.parquet, report.md
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from ramify.curate.selection_steps import Contamination, Decontaminate
 from ramify.curate.tables import shards_of, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput
+from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Ref, Tell
 
 REPORT = "report.parquet"
@@ -102,7 +103,7 @@ class Search:
         return self.lookup.candidates(shard, pq.read_metadata(shard.path).num_rows)
 
 
-Work = Callable[[Shard, Path, Search], tuple[dict[str, Any], list[Path]]]
+Work = Callable[[Search, Shard, Path], Made]
 
 
 def _run(
@@ -116,10 +117,9 @@ def _run(
         search = Search(step, items, lookup(inputs["index"], given, step.part, items))
     made_in = (*MADE_IN, "findings/*.parquet")
     ledger = Ledger(out, plan_of(shards, given, items=plan), made_in)
-    for number, shard in enumerate(shards):
-        if number >= len(ledger.shards):
-            ledger.add(*work(shard, out, search))
-        tell(number + 1, len(shards), "shards")
+    for counts, made in each(partial(work, search), shards[len(ledger.shards) :], out):
+        ledger.add(counts, made)
+        tell(len(ledger.shards), len(shards), "shards")
     return _finish(search, ledger, plan, out)
 
 
@@ -140,7 +140,7 @@ def _items(step: Contamination, inputs: Mapping[str, Input]) -> tuple[Items, dic
     return items, {f"{n} {path.name}": files.sha256(path) for n, path in enumerate(paths)}
 
 
-def _sifted(shard: Shard, out: Path, search: Search) -> tuple[dict[str, Any], list[Path]]:
+def _sifted(search: Search, shard: Shard, out: Path) -> Made:
     told: Rows = []
     wanted = search.wanted(shard)
     seen = searched = 0
@@ -177,7 +177,7 @@ def _findings(search: Search, rows: pa.Table, mask: Mask | None) -> tuple[list[F
     return sorted(found, key=lambda each: (each.document, each.item)), searched
 
 
-def _only_read(shard: Shard, out: Path, search: Search) -> tuple[dict[str, Any], list[Path]]:
+def _only_read(search: Search, shard: Shard, out: Path) -> Made:
     told: Rows = []
     searched = 0
     wanted = search.wanted(shard)

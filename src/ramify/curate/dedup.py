@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from ramify.curate.steps import Dedup
 from ramify.curate.tables import columns_there, conformed, with_further, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Mismatch
+from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Tell
 
 SIGNATURES = "signatures"
@@ -113,13 +115,15 @@ def _fates(step: Dedup, catalogue: Catalogue, out: Path, tell: Tell) -> Fates:
     """Return what becomes of every document; signatures are kept on disk until the step is done."""
     folder = out / SIGNATURES
     folder.mkdir(exist_ok=True)
-    paths = []
-    for number, shard in enumerate(catalogue.shards):
-        path = folder / f"{number:05}.parquet"
-        if not path.exists():
-            _write_signatures(step, catalogue, shard, path)
-        paths.append(path)
-        tell(number + 1, len(catalogue.shards), "shards", "signatures")
+    paths = [folder / f"{number:05}.parquet" for number in range(len(catalogue.shards))]
+    unsigned = [
+        _Unsigned.of(catalogue, shard, path.name)
+        for shard, path in zip(catalogue.shards, paths, strict=True)
+        if not path.exists()
+    ]
+    for number, _ in enumerate(each(partial(_write_signatures, step), unsigned, out)):
+        done = len(paths) - len(unsigned) + number + 1
+        tell(done, len(paths), "shards", "signatures")
     write_buckets(paths, step.bands, folder / BUCKETS, tell)
     wanted = np.zeros(len(catalogue.rank), np.bool_)
     for ranks, _ in buckets(folder / BUCKETS):
@@ -134,11 +138,28 @@ def _fates(step: Dedup, catalogue: Catalogue, out: Path, tell: Tell) -> Fates:
     return fates
 
 
-def _write_signatures(step: Dedup, catalogue: Catalogue, shard: Shard, path: Path) -> None:
+@dataclass(frozen=True)
+class _Unsigned:
+    """What of the catalogue the signatures of one shard need, so that only this travels."""
+
+    shard: Shard
+    name: str  # of the file of signatures
+    ids: pa.ChunkedArray
+    ranks: I64
+    scope: U64 | None
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, shard: Shard, name: str) -> _Unsigned:
+        scope = None if catalogue.scope is None else catalogue.scope[shard.stretch]
+        ids = catalogue.ids.slice(shard.first, shard.documents)
+        return cls(shard, name, ids, catalogue.rank[shard.stretch], scope)
+
+
+def _write_signatures(step: Dedup, unsigned: _Unsigned, out: Path) -> Made:
     """Write rank and band hashes of a shard's documents, signed anew or from an earlier index."""
-    ids = catalogue.ids.slice(shard.first, shard.documents).combine_chunks()
-    ranks = catalogue.rank[shard.stretch]
-    scope = None if catalogue.scope is None else catalogue.scope[shard.stretch]
+    shard, ranks, scope = unsigned.shard, unsigned.ranks, unsigned.scope
+    ids = unsigned.ids.combine_chunks()
+    path = out / SIGNATURES / unsigned.name
     names = [f"band_{band:03}" for band in range(step.bands)]
     schema = pa.schema([("rank", pa.int64()), *((name, pa.uint64()) for name in names)])
     signed = (
@@ -157,6 +178,7 @@ def _write_signatures(step: Dedup, catalogue: Catalogue, shard: Shard, path: Pat
             table.write(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))
             found += len(where)
     assert found == shard.documents, "other documents were signed than the file holds"
+    return {}, [path]
 
 
 def _indexed(path: Path, names: list[str]) -> Any:

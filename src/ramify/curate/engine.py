@@ -9,6 +9,9 @@ from pathlib import Path
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
 os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+os.environ.setdefault(
+    "DAFT_RUNNER", "native"
+)  # inside a task of Ray too, where it would take Ray's
 
 import daft  # reads the environment when it is imported
 

@@ -7,6 +7,7 @@ documents ─► first classifier ─► near a threshold? ─► second classif
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ramify.curate.read import COUNTS
 from ramify.curate.tables import writing
 from ramify.ground import files
 from ramify.ground.errors import NotFound
+from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Tell
 
 STEPS = 20  # of the curve of what is kept, from one whole score to the next
@@ -67,9 +69,10 @@ def run_score(step: Score, inputs: Mapping[str, Input], out: Path, tell: Tell) -
     model = cascade.first.model
     cuts = model.lowest + np.arange((model.highest - model.lowest) * STEPS + 1) / STEPS
     count = _counter(inputs.get("tokenizer"))
-    for number in range(len(ledger.shards), len(found)):
-        _score_shard(step, found[number], cascade, cuts, count, out, ledger)
-        tell(number + 1, len(found), "shards")
+    work = partial(_score_shard, step, cascade, cuts, count)
+    for entry, made in each(work, found[len(ledger.shards) :], out):
+        ledger.add(entry, made)
+        tell(len(ledger.shards), len(found), "shards")
     return _finish(step, ledger, cuts, count is not None, out)
 
 
@@ -81,20 +84,16 @@ def _counter(given: Input | None) -> Any:
     if not path.is_file():
         raise NotFound(f"{given.path.name} holds no tokenizer.json", hint="name a Tokenizer step")
     tokenizer = Tokenizer.from_file(str(path))
-    return lambda texts: [
-        len(each.ids) for each in tokenizer.encode_batch(texts, add_special_tokens=False)
-    ]
+    return partial(_numbers, tokenizer)
+
+
+def _numbers(tokenizer: Tokenizer, texts: list[str]) -> list[int]:
+    return [len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
 
 def _score_shard(
-    step: Score,
-    path: Path,
-    cascade: Cascade,
-    cuts: Floats,
-    count: Any,
-    out: Path,
-    ledger: Ledger,
-) -> None:
+    step: Score, cascade: Cascade, cuts: Floats, count: Any, path: Path, out: Path
+) -> Made:
     by = f"{step.column}_by"
     fields = [(step.column, pa.float64())]
     if step.refine is not None:
@@ -119,16 +118,14 @@ def _score_shard(
                 "bytes": pc.binary_length(rows["text"]).to_numpy().astype(np.int64),
                 "tokens": np.array(count(texts) if count else np.zeros(len(texts)), np.int64),
             }
-            for unit, each in size.items():
-                sizes[unit] += kept_at(scores, each, cuts)
-    ledger.add(
-        {
-            "documents": table.rows,
-            "refined": refined,
-            "kept_at": {unit: each.tolist() for unit, each in sizes.items()},
-        },
-        [target],
-    )
+            for unit, of_each in size.items():
+                sizes[unit] += kept_at(scores, of_each, cuts)
+    entry = {
+        "documents": table.rows,
+        "refined": refined,
+        "kept_at": {unit: size.tolist() for unit, size in sizes.items()},
+    }
+    return entry, [target]
 
 
 def kept_at(scores: Floats, size: npt.NDArray[np.int64], cuts: Floats) -> npt.NDArray[np.int64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import pyarrow.parquet as pq
 from ramify.curate.extract import extract
 from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
-from ramify.curate.read import ASIDE_CHARACTERS, COUNTS
+from ramify.curate.read import COUNTS
 from ramify.curate.rows import identity
+from ramify.curate.sieve import ASIDE_CHARACTERS
 from ramify.curate.steps import Sift
 from ramify.curate.tables import Table, columns_there, conformed, shards_of, with_further, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Tell
 
 BATCH_ROWS = 1024
@@ -46,13 +49,14 @@ def run_sift(step: Sift, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
     plan = {"input": given.fingerprint, "listing": identity(str([p.name for _, p in shards]))}
     made_in = [*(f"{place}/*.parquet" for place in PLACES), "dropped/*.parquet"]
     ledger = Ledger(out, plan, made_in)
-    for place, path in shards[len(ledger.shards) :]:
-        _sift_shard(step, place, path, out, ledger)
+    for entry, made in each(partial(_sift_shard, step), shards[len(ledger.shards) :], out):
+        ledger.add(entry, made)
         tell(len(ledger.shards), len(shards), "shards")
     return _finish(step, ledger, out)
 
 
-def _sift_shard(step: Sift, place: str, path: Path, out: Path, ledger: Ledger) -> None:
+def _sift_shard(step: Sift, shard: tuple[str, Path], out: Path) -> Made:
+    place, path = shard
     schema = with_further(path)
     dropped_schema = schema.append(pa.field("reason", pa.string()))
     name = path.name if place == "documents" else f"{place}-{path.name}"
@@ -68,7 +72,7 @@ def _sift_shard(step: Sift, place: str, path: Path, out: Path, ledger: Ledger) -
                 _sift_row(step, row, (kept, dropped), counts, size)
     seen = sum(count for what, count in counts.items() if not what.startswith("formulas "))
     assert seen == rows == kept.rows + dropped.rows, "a document was lost or doubled"
-    ledger.add({"place": place, "counts": dict(counts), "bytes": dict(size)}, paths)
+    return {"place": place, "counts": dict(counts), "bytes": dict(size)}, list(paths)
 
 
 def _sift_row(

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ramify.curate.quality_steps import Annotate, Asked, Classify, FromFunction, Score, Select
-from ramify.curate.selection_steps import Apportion, Contamination, DomainRecall, Fetch, Remove
+from ramify.curate.selection_steps import (
+    Apportion,
+    Contamination,
+    DomainRecall,
+    Fetch,
+    NgramIndex,
+    Remove,
+)
 from ramify.curate.sources import changed
 from ramify.curate.steps import Dedup, Fetched, Read, Sample, Sift
 from ramify.ground.errors import BadInput, Corrupt, NotFound
@@ -30,7 +37,16 @@ TOKENS_OF_A_LABEL = 10_000  # no question and answer has more, unless the rubric
 LEAST_BYTES = 4_000_000  # of a source, for intervals that say something
 LEAST_CONTEXT = 16  # so that a sample of a few pages fills a segment
 
-AS_IT_IS = (Sift, Remove, Apportion, Score, Contamination, BroughtTokenizer, Tokenizer)
+AS_IT_IS = (
+    Sift,
+    Remove,
+    Apportion,
+    Score,
+    Contamination,
+    NgramIndex,
+    BroughtTokenizer,
+    Tokenizer,
+)
 
 
 @dataclass(frozen=True)

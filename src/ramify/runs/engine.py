@@ -25,6 +25,8 @@ from typing import Any, Protocol
 from ramify.evals.steps import Evaluate
 from ramify.ground import artifact, files
 from ramify.ground.errors import BadInput, Busy, Diverged, Failed, RamifyError, Stopped
+from ramify.ground.extras import need
+from ramify.ground.spread import LOCAL
 from ramify.ground.step import Ref, Step
 from ramify.release.steps import Complete, Export
 from ramify.runs import job as jobs
@@ -70,6 +72,7 @@ class Engine:
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     processes: int = 1  # per training run, under torchrun
     parallel: str = "ddp"
+    ray: str | None = None  # the cluster that curation is spread over; conduct, as all of these
     gpus: tuple[str, ...] = field(default_factory=lambda: visible_gpus())
 
     def run(self, plan: Plan, watcher: Watcher) -> None:
@@ -79,6 +82,8 @@ class Engine:
         worker, which saves what it has, and raise Stopped. Raises BadInput for a `parallel` that
         is not known, Busy if another drives this lab: two would take each other's steps away.
         """
+        if self.ray is not None and any(jobs.is_spread(item.step) for item in plan.to_do):
+            need("ray", extra="cluster")  # before anything is begun
         if self.parallel not in ("ddp", "fsdp") or self.processes < 1:
             raise BadInput(
                 f"{self.processes} processes with parallel={self.parallel!r}",
@@ -208,7 +213,7 @@ class _Crew:
             free = self.engine.cores - sum(worker.threads for worker in self.working.values())
             held = {gpu for worker in self.working.values() for gpu in worker.gpus}
             gpus = tuple(gpu for gpu in self.engine.gpus if gpu not in held)
-            needs = self._threads(item)
+            needs = self._cores(item)
             if needs > free and self.working:
                 return  # nothing after it either, or it would wait for ever
             if takes > len(gpus):
@@ -221,6 +226,11 @@ class _Crew:
         if isinstance(item.step, Run):
             return min(self._run_threads(item.step) * self.engine.processes, self.engine.cores)
         return self.threads
+
+    def _cores(self, item: Item) -> int:
+        """Return how many cores a step is given: every one if it begins a Ray of its own."""
+        alone = self.engine.ray == LOCAL and jobs.is_spread(item.step)
+        return self.engine.cores if alone else self._threads(item)
 
     def _gpus(self, item: Item) -> int:
         """Return how many GPUs a step has for itself; none where there are none."""
@@ -247,13 +257,16 @@ class _Crew:
             if not self.errors:
                 self.errors.append(Failed(f"{item.name} waits for {waits}, which nobody makes"))
 
-    def _start(self, item: Item, threads: int, gpus: tuple[str, ...]) -> None:
+    def _start(self, item: Item, cores: int, gpus: tuple[str, ...]) -> None:
         log = self.lab.log(item.name)
         log.parent.mkdir(exist_ok=True)
         told = self.jobs / f"{log.name.removesuffix('.log')}.json"
         many = self.engine.processes if isinstance(item.step, Run) else 1
         parallel = self.engine.parallel if many > 1 else "none"
-        job = job_of(self.plan, self.lab, item, threads, parallel)
+        threads = self._threads(item)
+        job = job_of(self.plan, self.lab, item, threads, parallel).model_copy(
+            update={"ray": self.engine.ray, "cores": self.engine.cores}
+        )
         files.write_text(told, job.model_dump_json(indent=1) + "\n")
         command = [sys.executable, "-m"]
         if many > 1:
@@ -278,7 +291,7 @@ class _Crew:
                 },
                 start_new_session=True,
             )
-        self.working[item.name] = _Worker(item, process, threads, gpus, begins)
+        self.working[item.name] = _Worker(item, process, cores, gpus, begins)
         self.watcher.started(item)
         threading.Thread(target=self._read, args=(item.name, process), daemon=True).start()
 

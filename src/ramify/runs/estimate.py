@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ramify.curate.quality_steps import Annotate, Asked, Classify, Score
-from ramify.curate.selection_steps import Apportion, Contamination, DomainRecall
+from ramify.curate.selection_steps import Apportion, Contamination, DomainRecall, NgramIndex
 from ramify.curate.steps import Dedup, Read
 from ramify.ground.artifact import Record
 from ramify.ground.step import Step
@@ -154,7 +154,9 @@ class _Estimator:
     def _passed(self, step: Step, notes: list[str]) -> dict[str, Any]:
         """Return documents in and out of a step that passes them on, and the share that it keeps."""
         places = (
-            [] if isinstance(step, DomainRecall) or type(step) is Contamination else _outs(step)
+            []
+            if isinstance(step, DomainRecall | NgramIndex) or type(step) is Contamination
+            else _outs(step)
         )
         ins = [flow for place in places if (flow := self._before(step, place)) is not None]
         if not places or len(ins) < len(places):

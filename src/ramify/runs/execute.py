@@ -21,12 +21,12 @@ from ramify.curate.selection_steps import (
 )
 from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Ablation, Evaluate, Forecast
-from ramify.ground import artifact
+from ramify.ground import artifact, spread
 from ramify.ground.artifact import Record
 from ramify.ground.errors import Mismatch, Stopped
 from ramify.ground.step import Input, Step, Tell
 from ramify.release.steps import Complete, Export
-from ramify.runs.job import Job, is_run
+from ramify.runs.job import Job, is_run, is_spread
 from ramify.tokens.steps import BroughtTokenizer, BroughtTokens, Tokenize, Tokenizer
 from ramify.train.steps import Average, Cooldown, Cosine, EmaAverage, Interpolate, Run, Trunk
 
@@ -86,7 +86,8 @@ def execute(job: Job, tell: Tell, say: Callable[[str], None], stopping: Callable
     inputs = _inputs(job)
     began, cpu = time.monotonic(), time.process_time()
     work = artifact.begin(folder, job.asked)
-    facts = maker(type(step))(step, inputs, work, _or_stop(tell, stopping))
+    with spread.over(job.ray if is_spread(step) else None, job.cores, job.threads):
+        facts = maker(type(step))(step, inputs, work, _or_stop(tell, stopping))
     cost = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
     refs = step.refs()
     record = Record(

@@ -86,6 +86,8 @@ class Job(BaseModel):
     asked: dict[str, Any] = {}  # the identity of a step that is no run
     threads: int = 1
     parallel: str = "none"
+    ray: str | None = None  # where the shards of a step are made; None: in the worker itself
+    cores: int = 1  # of a Ray of its own
 
     def lineage(self) -> tuple[Step, ...]:
         """Return the steps as what they are."""
@@ -104,6 +106,15 @@ def parse(step: dict[str, Any]) -> Step:
     if kind not in KINDS:
         raise BadInput(f"a step of kind {kind!r} is not known", hint=f"kinds: {', '.join(KINDS)}")
     return KINDS[kind].model_validate(fields)
+
+
+# the steps that make their shards on a cluster, where there is one
+SPREAD = (Read, Dedup, Score, Decontaminate, Contamination, Sift)
+
+
+def is_spread(step: Step) -> bool:
+    """Say whether a step's shards can be made on a cluster."""
+    return isinstance(step, SPREAD)
 
 
 def is_run(step: Step) -> bool:

@@ -19,9 +19,16 @@ from ramify.runs.plan import Item, Plan
 LINE_SECONDS = 10.0  # between lines of one step, where there is no terminal
 
 
-def watch(plan: Plan, lab: Lab, *, processes: int = 1, parallel: str = "ddp") -> None:
+def watch(
+    plan: Plan,
+    lab: Lab,
+    *,
+    processes: int = 1,
+    parallel: str = "ddp",
+    ray: str | None = None,
+) -> None:
     """Run a plan and show how it goes."""
-    engine = Engine(lab, processes=processes, parallel=parallel)
+    engine = Engine(lab, processes=processes, parallel=parallel, ray=ray)
     console = Console(highlight=False)
     if not console.is_terminal:
         engine.run(plan, Lines(len(plan.to_do)))
