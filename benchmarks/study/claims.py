@@ -342,7 +342,7 @@ def _exponents(rows: Sequence[Kept]) -> Iterable[Claim]:
     yield Claim(
         "g", "Exponents from branches equal those from cosine", "not tested in the paper", seen, min(map(len, arms)),
         "points of each arm, resampled as if those of one trunk were independent",
-        said.differences.get("beta"), verdict, None, "Δβ",
+        said.differences.get("beta"), verdict, "laws.png", "Δβ",
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ HEAD = """<!-- written by benchmarks/reproduction.py from docs/reproduction/poin
 # What of the paper is seen here
 
 Hägele et al., [arXiv 2405.18392](https://arxiv.org/abs/2405.18392), at a size for one CPU: models of
-0.43M, 1.05M and 2.42M parameters on 1M to 4M tokens of prose, code and mathematics from a Python
+0.43M, 1.05M and 2.42M parameters on 0.5M to 4M tokens of prose, code and mathematics from a Python
 installation (no source beyond one epoch), batches of 16 × 256 tokens, AdamW. Everything is the recipe
 `ramify plan reproduction`; losses are bits per byte of held-out documents, the mean of three domains.
 Rates are each arm's best in the sweep (d), at 0.43M parameters and 1M tokens: 12·10⁻³ constant,
@@ -114,8 +114,12 @@ def _left(rows: Sequence[Kept]) -> Iterator[str]:
         for arm in ("cooldown", "cosine"):
             mine = of(core, size=size, arm=arm)
             seeds = sorted({row["seed"] for row in mine})
-            budgets = sorted({round(row["tokens"] / 1e6) for row in mine})
-            told = f"seeds {seeds}, budgets {budgets} million tokens" if mine else "not run yet"
+            budgets = sorted({round(row["tokens"] / 1e6, 1) for row in mine})
+            told = (
+                f"seeds {seeds}, budgets of {', '.join(f'{b:g}' for b in budgets)} million tokens"
+                if mine
+                else "not run yet"
+            )
             yield f"- {size}, {arm}: {told}"
     yield ""
     flops = sum(row.get("flops", 0.0) for row in rows)

@@ -23,7 +23,8 @@ def draw(rows: Sequence[Kept], folder: Path) -> None:
     """Draw every picture that the rows have something for."""
     pictures: dict[str, Callable[[Axes, Sequence[Kept]], bool]] = {
         "cosine.png": _cosine, "shapes.png": _shapes, "fractions.png": _fractions, "rates.png": _rates,
-        "averages.png": _averages, "path.png": _path, "forecasts.png": _forecasts,
+        "averages.png": _averages, "path.png": _path, "laws.png": _laws,
+        "forecasts.png": _forecasts,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     for name, panel in pictures.items():
@@ -207,6 +208,35 @@ def _path(axes: Axes, rows: Sequence[Kept]) -> bool:
         "The straight line between weights",
     )
     axes.legend(frameon=False)
+    return True
+
+
+def _laws(axes: Axes, rows: Sequence[Kept]) -> bool:
+    core = of(rows, part="core")
+    arms = {
+        "cooldown of 20%": (usual(core), BLUE, "-"),
+        "cosine": (of(core, arm="cosine"), ORANGE, "--"),
+    }
+    drawn = False
+    for arm, (mine, colour, style) in arms.items():
+        for size, mark in MARKS.items():
+            ends: dict[int, list[float]] = defaultdict(list)
+            for row in of(mine, size=size):
+                ends[row["tokens"]].append(row["mean"])
+            if len(ends) < 2:
+                continue
+            at = sorted(ends)
+            means = [float(np.mean(ends[tokens])) for tokens in at]
+            label = f"{arm}, {size} parameters"
+            axes.plot(at, means, mark + style, color=colour, alpha=0.8, lw=1, label=label)
+            drawn = True
+    if not drawn:
+        return False
+    axes.set_xscale("log")
+    axes.set_xticks([5e5, 1e6, 2e6], ["0.5M", "1M", "2M"])
+    axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=7)
+    _label(axes, "tokens", BITS, "What the two laws are fitted to: means over seeds")
     return True
 
 
