@@ -94,7 +94,9 @@ def shingles(text: str, words: int) -> U64:
 
 def shingle_sets(texts: pa.Array, words: int) -> Iterator[U64]:
     """Yield `shingles` of each of many texts."""
-    split = pc.utf8_split_whitespace(pc.utf8_lower(texts.cast(pa.large_string())))
+    # trimmed, since Arrow now and then leaves the white space that ends what `utf8_lower` returned
+    lowered = pc.utf8_trim_whitespace(pc.utf8_lower(texts.cast(pa.large_string())))
+    split = pc.utf8_split_whitespace(lowered)
     encoded = split.flatten().dictionary_encode()
     which = encoded.indices.to_numpy(zero_copy_only=False)
     filled = pc.not_equal(encoded.dictionary, "").to_numpy(zero_copy_only=False)[which]
