@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests import far as places
 from tests import hub_server
 from tests.curate.corpora import contents, quiet
 from tests.hub_server import Hub
+from tests.killing import Killed, Killing
 
 from ramify.curate import copies, read
 from ramify.curate.read import run_read
@@ -163,10 +165,6 @@ def test_what_is_not_there_is_an_error_before_anything_is_made(hub: Hub, tmp_pat
     assert contents(tmp_path / "out") == {}
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
 @pytest.mark.shared
 def test_real_archives_on_a_hub_give_the_documents_that_they_give_in_a_folder(
     hub: Hub, tmp_path: Path
@@ -208,19 +206,44 @@ def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     expected = contents(tmp_path / "whole")
     assert len(list((tmp_path / "whole/documents").iterdir())) == 2
     for kills in itertools.count(1):
-        left = itertools.count(kills - 1, -1)
-
-        def failpoint(label: str, left: itertools.count[int] = left) -> None:
-            if next(left) == 0:
-                raise Killed(label)
-
-        monkeypatch.setattr(files, "failpoint", failpoint)
+        killing = Killing(kills)
+        monkeypatch.setattr(files, "failpoint", killing)
         out = tmp_path / str(kills)
         try:
             run(HERE, out)
         except Killed:
             run(HERE, out)
         assert contents(out) == expected
-        if next(left) > 0:  # there was no such operation any more
+        if killing.left > 0:  # there was no such operation any more
             break
     assert kills > 30
+
+
+class Changed(Quick):
+    """The same place after its files were written anew, each of as many bytes as before."""
+
+    def listing(self) -> list[FarFile]:
+        """Return the same names and sizes, with other tags."""
+        return [replace(file, tag="git:1") for file in super().listing()]
+
+    def copy(self, file: FarFile, folder: Path) -> Path:
+        """Write a file of other words."""
+        (folder / file.name).write_bytes(MANY[file.name].replace(b"a", b"e"))
+        return folder / file.name
+
+
+def test_a_source_that_changed_between_two_attempts_is_read_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(copies, "far", Changed)
+    run(HERE, tmp_path / "whole")
+    with monkeypatch.context() as before:
+        before.setattr(copies, "far", Quick)
+        before.setattr(read, "_finish", killed)  # after the last shard was entered
+        with pytest.raises(Killed):
+            run(HERE, tmp_path / "c")
+    run(HERE, tmp_path / "c")
+    assert contents(tmp_path / "c") == contents(tmp_path / "whole")

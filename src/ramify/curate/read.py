@@ -67,7 +67,7 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
 
 def _plan(found: list[SourceFile]) -> dict[str, Any]:
     """Return what the shards are cut from, so that a source changed between attempts is noticed."""
-    names = json.dumps([(file.origin, file.bytes, file.changed_ns) for file in found])
+    names = json.dumps([(file.origin, file.bytes, file.tag or file.changed_ns) for file in found])
     return {"files": len(found), "listing": identity(names)}
 
 
