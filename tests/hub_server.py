@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.serving import listening
+
 Tree = dict[str, bytes]
+
 LARGE = ".parquet"  # kept as Git LFS keeps them: named by the SHA-256 of their bytes
 
 
@@ -192,12 +194,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serving(hub: Hub) -> Iterator[Hub]:
     """Serve a hub until the block ends; its `url` says where."""
     handler = type("OfHub", (Handler,), {"hub": hub})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as there:
-        thread = threading.Thread(target=there.serve_forever)
-        thread.start()
-        hub.url = f"http://127.0.0.1:{there.server_address[1]}"
-        try:
-            yield hub
-        finally:
-            there.shutdown()
-            thread.join()
+    with listening(handler) as hub.url:
+        yield hub

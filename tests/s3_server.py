@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from tests.serving import listening
 
 LISTED = (
     '<?xml version="1.0"?><ListBucketResult><Name>texts</Name><KeyCount>1</KeyCount>'
@@ -64,12 +65,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serving(shaky: Shaky) -> Iterator[Shaky]:
     """Serve until the block ends; its `url` says where."""
     handler = type("OfShaky", (Handler,), {"shaky": shaky})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as there:
-        thread = threading.Thread(target=there.serve_forever)
-        thread.start()
-        shaky.url = f"http://127.0.0.1:{there.server_address[1]}"
-        try:
-            yield shaky
-        finally:
-            there.shutdown()
-            thread.join()
+    with listening(handler) as shaky.url:
+        yield shaky

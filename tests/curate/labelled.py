@@ -54,22 +54,6 @@ def quiet(done: float, total: float, unit: str, note: str = "") -> None:
     """Say nothing."""
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
-class Killing:
-    """A failpoint that kills at the n-th file operation, once."""
-
-    def __init__(self, operation: int) -> None:
-        self.left = operation
-
-    def __call__(self, label: str) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed(label)
-
-
 def row(text: str, number: int, **columns: Any) -> Row:
     origin = f"https://www.site{number % 20}.org/{number}"
     return {"id": identity(origin, 0), "text": text, "origin": origin, "part": 0, **columns}

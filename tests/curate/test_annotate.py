@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.killing import Killed, Killing
 
 from ramify.curate.annotate import run_annotate
 from ramify.curate.labels import check_reply
@@ -20,7 +21,7 @@ from ramify.ground.errors import BadInput, Failed, NotFound
 from ramify.ground.server import Cap, Server
 from ramify.ground.step import Input, Ref
 
-from .labelled import Killed, Killing, contents, graded, made, quiet, row, written
+from .labelled import contents, graded, made, quiet, row, written
 
 RUBRIC = Rubric(name="reasons", highest=5, text="Count the reasons.")
 

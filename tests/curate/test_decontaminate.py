@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.killing import Killed, Killing
 
 from ramify.curate.decontaminate import run_contamination, run_decontaminate
 from ramify.curate.selection_steps import Contamination, Decontaminate
@@ -123,28 +124,19 @@ def test_items_or_a_corpus_that_are_not_there_are_an_error(tmp_path: Path) -> No
         run_decontaminate(step, {"corpus": given}, tmp_path, quiet)
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
 def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, "whole")
     expected = contents(tmp_path / "whole")
     for kills in itertools.count(1):
-        left = itertools.count(kills - 1, -1)
-
-        def failpoint(label: str, left: itertools.count[int] = left) -> None:
-            if next(left) == 0:
-                raise Killed(label)
-
-        monkeypatch.setattr(files, "failpoint", failpoint)
+        killing = Killing(kills)
+        monkeypatch.setattr(files, "failpoint", killing)
         try:
             run(tmp_path, str(kills))
         except Killed:
             run(tmp_path, str(kills))
         assert contents(tmp_path / str(kills)) == expected
-        if next(left) > 0:  # there was no such operation any more
+        if killing.left > 0:  # there was no such operation any more
             break
     assert kills > 20

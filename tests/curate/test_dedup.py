@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.killing import Killed, Killing
 
 from ramify.curate import dedup
 from ramify.curate.dedup import run_dedup
@@ -33,22 +34,6 @@ Corpora = Mapping[str, list[Row]]
 
 def quiet(done: float, total: float, unit: str, note: str = "") -> None:
     """Say nothing."""
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
-class Killing:
-    """A failpoint that kills at the n-th file operation, once."""
-
-    def __init__(self, operation: int) -> None:
-        self.left = operation
-
-    def __call__(self, label: str) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed(label)
 
 
 def prose(seed: object, words: int = 60) -> str:

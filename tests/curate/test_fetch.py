@@ -6,7 +6,6 @@ import gzip
 import http.server
 import itertools
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from tests.killing import Killed, Killing
+from tests.serving import listening
 
 from ramify.curate.domains import DOMAIN, DOMAINS
 from ramify.curate.fetch import run_fetch
@@ -181,13 +182,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         def log_message(self, *arguments: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as there:
-        thread = threading.Thread(target=there.serve_forever)
-        thread.start()
-        told.base = f"http://127.0.0.1:{there.server_address[1]}"
+    with listening(Handler) as told.base:
         yield told
-        there.shutdown()
-        thread.join()
 
 
 def test_ranges_of_a_server_are_fetched_and_tried_again_where_it_fails(
@@ -238,10 +234,6 @@ def test_an_index_that_is_not_there_or_has_nothing_is_an_error(tmp_path: Path) -
         Fetch(name="t", index=("i",))
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
 def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,18 +243,13 @@ def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     expected = contents(tmp_path / "whole")
     assert len(fetched(tmp_path / "whole")) == PAGES
     for kills in itertools.count(1):
-        left = itertools.count(kills - 1, -1)
-
-        def failpoint(label: str, left: itertools.count[int] = left) -> None:
-            if next(left) == 0:
-                raise Killed(label)
-
-        monkeypatch.setattr(files, "failpoint", failpoint)
+        killing = Killing(kills)
+        monkeypatch.setattr(files, "failpoint", killing)
         try:
             fetch(tmp_path, str(kills), index=(index,))
         except Killed:
             fetch(tmp_path, str(kills), index=(index,))
         assert contents(tmp_path / str(kills)) == expected
-        if next(left) > 0:  # there was no such operation any more
+        if killing.left > 0:  # there was no such operation any more
             break
     assert kills > 20

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.killing import Killed, Killing
 
 from ramify.curate import gram_index
 from ramify.curate.decontaminate import run_contamination, run_decontaminate
@@ -186,10 +187,6 @@ def test_an_index_of_another_corpus_is_refused(
         looked_up(other, items, tmp_path, by)
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
 def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,19 +196,14 @@ def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     given_ = write_corpus(tmp_path / "in", shards)
     expected = contents(index(given_, tmp_path / "whole").path)
     for kills in itertools.count(1):
-        left = itertools.count(kills - 1, -1)
-
-        def failpoint(label: str, left: itertools.count[int] = left) -> None:
-            if next(left) == 0:
-                raise Killed(label)
-
-        monkeypatch.setattr(files, "failpoint", failpoint)
+        killing = Killing(kills)
+        monkeypatch.setattr(files, "failpoint", killing)
         try:
             index(given_, tmp_path / str(kills))
         except Killed:
             index(given_, tmp_path / str(kills))
         assert contents(tmp_path / str(kills)) == expected
-        if next(left) > 0:  # there was no such operation any more
+        if killing.left > 0:  # there was no such operation any more
             break
     assert kills > 8
     assert np.all(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.killing import Killed, Killing
 
 from ramify.curate import read
 from ramify.curate.read import run_read
@@ -26,22 +27,6 @@ from ramify.ground.errors import BadInput
 
 def quiet(done: float, total: float, unit: str, note: str = "") -> None:
     """Say nothing."""
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
-class Killing:
-    """A failpoint that kills at the n-th file operation, once."""
-
-    def __init__(self, operation: int) -> None:
-        self.left = operation
-
-    def __call__(self, label: str) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed(label)
 
 
 def run(folder: Path, out: Path, **fields: Any) -> dict[str, Any]:

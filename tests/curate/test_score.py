@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from tests.killing import Killed, Killing
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -25,7 +26,7 @@ from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.step import Input, Ref
 
-from .labelled import PLAIN, RARE, Killed, Killing, contents, graded, made, quiet, written
+from .labelled import PLAIN, RARE, contents, graded, made, quiet, written
 
 pytest.importorskip("sklearn")
 C = Ref(name="c")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from ramify.ground.errors import BadInput
 from ramify.ground.units import (
     Tokens,
+    in_runs,
     parse_count,
     show_bytes,
     show_count,
@@ -96,3 +98,14 @@ def test_a_model_takes_tokens_as_people_write_them() -> None:
     assert Asked.model_validate({"tokens": "2M"}).tokens == 2_000_000
     with pytest.raises(ValueError, match="is not a count"):
         Asked.model_validate({"tokens": "2MM"})
+
+
+@given(sizes=st.lists(st.integers(0, 30)), limit=st.integers(1, 40))
+def test_runs_hold_every_item_in_order_and_no_more_than_their_limit(
+    sizes: list[int], limit: int
+) -> None:
+    runs = in_runs(sizes, lambda size: size, limit)
+    assert [size for run in runs for size in run] == sizes
+    assert all(sum(run) <= limit or len(run) == 1 for run in runs)
+    # none could have taken in the next one's first
+    assert all(sum(run) + after[0] > limit for run, after in pairwise(runs))

@@ -11,7 +11,7 @@ from rich.console import Console
 from ramify.ground.units import show_bytes, show_count
 from ramify.report.dry import around, hours, told
 from ramify.runs.estimate import Estimate, LabelEstimate, StepEstimate
-from ramify.runs.spread import Interval
+from ramify.runs.resampling import Interval
 
 
 @pytest.mark.parametrize(

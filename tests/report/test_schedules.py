@@ -43,14 +43,10 @@ def obedient(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return copy
 
 
-def one_model(lab: Lab) -> Schedules:
-    return schedules(lab)
-
-
 def test_runs_that_obey_a_law_are_explained_by_it_and_foretold_from_the_others(
     obedient: Lab,
 ) -> None:
-    told = one_model(obedient)
+    told = schedules(obedient)
     for run in told.runs:
         assert run.told_by(told.law) == pytest.approx(run.end, abs=0.01)
     falling = {run.name for run in told.runs if run.falls}
@@ -61,7 +57,7 @@ def test_runs_that_obey_a_law_are_explained_by_it_and_foretold_from_the_others(
 
 
 def test_what_lies_ahead_is_told_at_the_end_of_the_longest_trunk(obedient: Lab) -> None:
-    told = one_model(obedient)
+    told = schedules(obedient)
     trunk = next(run for run in told.runs if run.name == "trunk")
     rates = trunk.curve.rates
     assert told.tokens == trunk.tokens
@@ -70,7 +66,7 @@ def test_what_lies_ahead_is_told_at_the_end_of_the_longest_trunk(obedient: Lab) 
 
 
 def test_json_says_for_every_run_what_was_seen_and_foretold(obedient: Lab) -> None:
-    told = one_model(obedient).json()
+    told = schedules(obedient).json()
     assert told["law"].keys() == LAW.constants.keys()
     assert {row["run"] for row in told["runs"]} == {"trunk", "cool-late", "cosine"}
     assert any("left out 1 runs too short" in note for note in told["notes"])
@@ -80,7 +76,7 @@ def test_json_says_for_every_run_what_was_seen_and_foretold(obedient: Lab) -> No
 
 def test_a_terminal_of_80_columns_holds_it(obedient: Lab) -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
-    console.print(shown(one_model(obedient)))
+    console.print(shown(schedules(obedient)))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "the multi-power law" in text

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ramify.runs.spread import Repeats, Units, interval, kept_interval
+from ramify.runs.resampling import Repeats, Units, interval, kept_interval
 
 CLUSTERS = st.lists(st.integers(1, 12), min_size=20, max_size=60)
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.killing import Killed, Killing
 from tokenizers import decoders
 
 from ramify.ground import files
@@ -271,10 +272,6 @@ def test_nothing_there_is_an_error(tmp_path: Path) -> None:
         brought(tmp_path, tmp_path / "none")
 
 
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
-
-
 def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,13 +281,8 @@ def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
     brought(tmp_path, file, "whole", **fields)
     expected = contents(tmp_path / "whole")
     for kills in itertools.count(1):
-        left = itertools.count(kills - 1, -1)
-
-        def failpoint(label: str, left: itertools.count[int] = left) -> None:
-            if next(left) == 0:
-                raise Killed(label)
-
-        monkeypatch.setattr(files, "failpoint", failpoint)
+        killing = Killing(kills)
+        monkeypatch.setattr(files, "failpoint", killing)
         out = str(kills)
         try:
             brought(tmp_path, file, out, **fields)
@@ -298,6 +290,6 @@ def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
             brought(tmp_path, file, out, **fields)
         assert contents(tmp_path / out) == expected
         shutil.rmtree(tmp_path / out)
-        if next(left) > 0:  # there was no such operation any more
+        if killing.left > 0:  # there was no such operation any more
             break
     assert kills > 20

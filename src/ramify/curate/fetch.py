@@ -35,6 +35,7 @@ from ramify.curate.selection_steps import Fetch
 from ramify.ground import files
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Input, Tell
+from ramify.ground.units import in_runs
 
 SHARD_BYTES = 128 << 20  # of records, as the index tells
 PLACES = "places.parquet"
@@ -55,7 +56,7 @@ def run_fetch(
     Raises NotFound without an index, BadInput where it has none of the pages.
     """
     places, counts = _places(step, inputs, out, tell)
-    shards = _cut(places)
+    shards = in_runs(places, lambda place: place.length, SHARD_BYTES)
     plan = {"places": len(places), "listing": identity(*(x.file + str(x.offset) for x in places))}
     ledger = Ledger(out, plan, ["warc/*.warc.gz", "pages/*.parquet", "failed/*.parquet"])
     for number, shard in enumerate(shards):
@@ -122,19 +123,6 @@ def _refused(step: Fetch, entry: Entry | str, is_asked: Callable[[str], bool]) -
     if not is_asked(entry.place.url):
         return "not_asked"
     return None if wanted(entry, step.media) else "not_pages"
-
-
-def _cut(places: Sequence[Place]) -> list[list[Place]]:
-    """Return the places in runs of about SHARD_BYTES."""
-    shards: list[list[Place]] = []
-    room = 0
-    for place in places:
-        if not shards or place.length > room:
-            shards.append([])
-            room = SHARD_BYTES
-        shards[-1].append(place)
-        room -= place.length
-    return shards
 
 
 def _write_shard(

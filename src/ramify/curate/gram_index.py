@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ramify.curate.items import Items
 from ramify.curate.ledger import Ledger
-from ramify.curate.passing import Shard, batches, corpus_shards, plan_of
+from ramify.curate.passing import Mask, Shard, batches, corpus_shards, plan_of
 from ramify.curate.selection_steps import NgramIndex
 from ramify.curate.words import I64, U64, Hashed, hashed, ngrams, whole
 from ramify.ground import files
@@ -37,8 +36,6 @@ PART_BYTES = 64 << 20  # of text whose marks are one row group, so that memory i
 PAIRS = 1 << 22  # (what must be there, document) that are looked at together
 STRIDE = 4  # words between the beginnings of the blocks that a long item is cut into
 LOW = np.uint64(32)
-
-Mask = npt.NDArray[np.bool_]
 
 
 def marks(texts: Hashed, shortest: int) -> tuple[U64, I64]:

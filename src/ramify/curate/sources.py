@@ -237,7 +237,8 @@ def changed(step: Read, folder: Path) -> list[str]:
     """Return how the files that `folder` was read from differ from those on the disk now.
 
     Cheap: a file's bytes are hashed only where its size is the same and its date is later than the
-    manifest's; a source far away is not asked. What is finished stays as it is; this only says that it is no longer what is there.
+    manifest's; a source far away is not asked. What is finished stays as it is; this only says that
+    it is no longer what is there.
     """
     if isinstance(step.source, Fetched):  # a finished step's, which does not change
         return []

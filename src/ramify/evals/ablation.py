@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from scipy.special import stdtrit
@@ -90,12 +91,10 @@ def _gain(name: str, having: Input, lacking: Input) -> dict[str, float]:
 
 def over_seeds(values: Sequence[float], level: float) -> dict[str, float | None]:
     """Return the mean of some seeds with Student's interval; no interval of a single one."""
-    count = len(values)
-    mean = sum(values) / count
+    count, mean = len(values), fmean(values)
     if count < 2:
         return {"mean": mean, "low": None, "high": None}
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
-    half = float(stdtrit(count - 1, (1 + level) / 2)) * deviation / math.sqrt(count)
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * stdev(values) / math.sqrt(count)
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 

@@ -96,7 +96,7 @@ class Budget:
     """
 
     def __init__(self, server: Server, cap: Cap, paid: tuple[int, int]) -> None:
-        if cap.dollars is not None and not (server.price_prompt or server.price_completion):
+        if cap.dollars is not None and server.prices is None:
             raise BadInput(
                 f"a cap of ${cap.dollars} without prices",
                 hint="give the server price_prompt and price_completion, in $ for a million tokens",

@@ -44,8 +44,8 @@ GONE = frozenset({"NoSuchKey", "PreconditionFailed", "404", "412"})
 class FarFile:
     """A file as it was listed: its name below the path asked for, its bytes, and what vouches for it.
 
-    `at` is its path in the repository or bucket. The tag is `sha256:` or `git:` (a git blob's SHA-1) with the hash of its bytes, or `etag:` with
-    the tag that an S3 server gave this state of it.
+    `at` is its path in the repository or bucket. The tag is `sha256:` or `git:` (a git blob's SHA-1)
+    with the hash of its bytes, or `etag:` with the tag that an S3 server gave this state of it.
     """
 
     name: str

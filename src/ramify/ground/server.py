@@ -33,6 +33,12 @@ class Server(BaseModel):
     price_prompt: float = Field(default=0.0, ge=0)
     price_completion: float = Field(default=0.0, ge=0)
 
+    @property
+    def prices(self) -> tuple[float, float] | None:
+        """Dollars for a million tokens of questions, and of answers; None where none is given."""
+        own = (self.price_prompt, self.price_completion)
+        return own if any(own) else None
+
     @field_validator("base_url")
     @classmethod
     def _has_no_secret(cls, url: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterable
 from decimal import Decimal, DecimalException
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator
 
 from ramify.ground.errors import BadInput
 
+T = TypeVar("T")
 SCALES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12, "P": 10**15}
 MOST = Decimal(10) ** 30  # beyond any count of tokens, bytes or FLOPs
 COUNT = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[+]?[0-9]+)?)\s*([kKmMbBgGtTpP]?)\s*")
@@ -84,3 +86,16 @@ def show_seconds(seconds: float) -> str:
 def show_money(dollars: float) -> str:
     """Return US dollars, with cents below a thousand: `$12.34`, `$250,000`."""
     return f"${dollars:,.2f}" if dollars < 1000 else f"${dollars:,.0f}"
+
+
+def in_runs(items: Iterable[T], size: Callable[[T], int], limit: int) -> list[list[T]]:
+    """Return items in runs, in order, of at most `limit` together; one that is larger has its own."""
+    runs: list[list[T]] = []
+    room = 0
+    for item in items:
+        if not runs or size(item) > room:
+            runs.append([])
+            room = limit
+        runs[-1].append(item)
+        room -= size(item)
+    return runs

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.library import Library, register_fake
 from torch.utils.flop_counter import register_flop_formula
 
 QUERY_BLOCKS = 4  # each sees only the keys up to its end: 5/8 of the T × T products are left
@@ -40,8 +41,8 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
 # An operator of its own: inductor would take oneDNN's for one whose weights never change. Defined
 # in torch's plainer way, since `custom_op` takes 0.2 ms a call.
-_LIBRARY: Any = torch.library.Library("ramify", "DEF")  # type: ignore[no-untyped-call]  # torch's
-_LIBRARY.define("product(Tensor x, Tensor weight) -> Tensor")
+_OPERATORS: Any = Library("ramify", "DEF")  # type: ignore[no-untyped-call]  # torch's
+_OPERATORS.define("product(Tensor x, Tensor weight) -> Tensor")
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
@@ -57,8 +58,8 @@ def _product_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int
     return 2 * math.prod(x) * weight[0]
 
 
-_LIBRARY.impl("product", _product, "CPU")
-torch.library.register_fake("ramify::product", _product_shape, lib=_LIBRARY)
+_OPERATORS.impl("product", _product, "CPU")
+register_fake("ramify::product", _product_shape, lib=_OPERATORS)
 register_flop_formula(torch.ops.ramify.product)(_product_flops)
 
 

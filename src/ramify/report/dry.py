@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ramify.ground.units import show_bytes, show_count, show_money
 from ramify.runs.estimate import Estimate, LabelEstimate, StepEstimate, total
-from ramify.runs.spread import LEVEL, Interval
+from ramify.runs.resampling import LEVEL, Interval
 
 NUMBER = re.compile(r"[0-9.]+")
 STATES = {"done": "green", "failed": "bold red", "left out": "dim"}

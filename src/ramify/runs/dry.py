@@ -76,7 +76,8 @@ def dry(
     """Return the recipe of a dry run: `share` of every source, at most `labels` of each model asked.
 
     None asks nobody: labels without meaning are learnt from, so that time is measured, and what would
-    be chosen by score is all passed on. Of each source at least `least_bytes` are read. Raises BadInput where nothing of the recipe reads a source.
+    be chosen by score is all passed on. Of each source at least `least_bytes` are read. Raises BadInput
+    where nothing of the recipe reads a source.
     """
     maker = _Maker(recipe, Sample(share=share, least_bytes=least_bytes), labels)
     for step in recipe.ordered:
@@ -255,13 +256,6 @@ def _is_stale(step: Step, prints: Prints, lab: Lab) -> bool:
     return isinstance(step, Read) and bool(changed(step, lab.at(step.name)))
 
 
-def require_share(share: float) -> float:
-    """Return a share if it is one, else raise BadInput."""
-    if not 0 < share <= 1:
-        raise BadInput(f"a sample of {share:g}", hint="write --sample 1% or --sample 0.01")
-    return share
-
-
 def parse_share(text: str) -> float:
     """Return the share that `1%` or `0.01` stands for; BadInput for anything else."""
     scale = 0.01 if text.endswith("%") else 1.0
@@ -269,4 +263,6 @@ def parse_share(text: str) -> float:
         share = float(text.removesuffix("%")) * scale
     except ValueError:
         share = 0.0
-    return require_share(share)
+    if not 0 < share <= 1:
+        raise BadInput(f"--sample {text}", hint="write --sample 1% or --sample 0.01")
+    return share

@@ -165,7 +165,7 @@ def job_of(plan: Plan, lab: Lab, item: Item, threads: int, parallel: str = "none
 class _Worker:
     item: Item
     process: subprocess.Popen[str]
-    threads: int
+    cores: int
     gpus: tuple[str, ...]
     log_begins: int  # where in its log file what it says begins
     error: RamifyError | None = None
@@ -210,7 +210,7 @@ class _Crew:
             takes = self._gpus(item)
             if (takes and waits_for_gpus) or not self._is_ready(item):
                 continue
-            free = self.engine.cores - sum(worker.threads for worker in self.working.values())
+            free = self.engine.cores - sum(worker.cores for worker in self.working.values())
             held = {gpu for worker in self.working.values() for gpu in worker.gpus}
             gpus = tuple(gpu for gpu in self.engine.gpus if gpu not in held)
             needs = self._cores(item)

@@ -18,7 +18,7 @@ from ramify.ground.step import Step
 from ramify.runs.dry import DryRecipe
 from ramify.runs.flows import Flow, Flows, Place, corpus_of
 from ramify.runs.lab import Lab
-from ramify.runs.spread import Floats, Interval, interval, kept_interval
+from ramify.runs.resampling import Floats, Interval, interval, kept_interval
 from ramify.tokens.steps import Tokenize, Tokenizer
 
 BYTES_OF_A_TOKEN = (5.0, 4.0, 3.0)  # of a question, where nobody was asked: few tokens to many
@@ -296,10 +296,7 @@ class _Estimator:
         )  # fmt: skip
 
     def _prices(self, asked: Annotate) -> tuple[float, float] | None:
-        if self.prices is not None or asked.server is None:
-            return self.prices
-        own = (asked.server.price_prompt, asked.server.price_completion)
-        return own if any(own) else None
+        return self.prices or (asked.server.prices if asked.server else None)
 
     def _each(self, asked: Annotate, labeller: Asked) -> tuple[Interval, Interval, bool]:
         """Return the tokens of one question and of one answer, and whether they were measured."""

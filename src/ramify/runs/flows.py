@@ -18,12 +18,13 @@ from ramify.ground.seeds import derive
 from ramify.ground.step import Ref, Step
 from ramify.runs.lab import Lab, read_json
 from ramify.runs.recipe import Recipe
-from ramify.runs.spread import Floats, Repeats, Units
+from ramify.runs.resampling import Floats, Repeats, Units
 
 GROUPS = 1000  # of documents, where they are drawn one by one
 LEADER = re.compile(r"(?:near_)?duplicate: of ([0-9a-f]+)")
 Place = tuple[str, str | None]
 """A corpus of a lab: a step, and which of its corpora."""
+NDInt = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,6 @@ class Drawn:
     def whose(self, id_: str) -> int | str:
         """Return what a document was drawn with: its file, or itself."""
         return id_ if self.unit_of is None else self.unit_of.get(id_, -1)
-
-
-NDInt = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)

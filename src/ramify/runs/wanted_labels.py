@@ -50,8 +50,7 @@ def wanted_labels(steps: Iterable[Step], prices: Prices | None = None) -> list[W
 def _dollars(step: Annotate, prices: Prices | None) -> float | None:
     assert step.cap is not None
     if prices is None and step.server is not None:
-        own = (step.server.price_prompt, step.server.price_completion)
-        prices = own if any(own) else None
+        prices = step.server.prices
     bounds = [step.cap.dollars]
     if prices is not None and step.cap.tokens is not None:
         bounds.append(step.cap.tokens * max(prices) / 1e6)

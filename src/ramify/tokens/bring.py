@@ -5,7 +5,6 @@ files ── cut after ends of text ── spool/NNNNN.arrow ── merge by key
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from tokenizers import decoders
 
+from ramify.curate.rows import identity
 from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.step import Input, Tell
@@ -135,7 +135,7 @@ class Bringer:
     def table(self, stretch: Stretch, cut: Cut) -> pa.Table:
         """Return the rows of a stretch's documents with their keys, as a spool file has them."""
         starts = cut.starts.tolist()
-        names = [_identity(stretch.file, start) for start in starts]
+        names = [identity(stretch.file, start) for start in starts]
         keys = corpus.order_keys(names, self.step.seed)
         count = len(names)
         said = {"url": None, "license": self.step.license, "source": self.step.source}
@@ -348,9 +348,3 @@ def _byte_lengths(codec: Codec) -> npt.NDArray[np.int64] | None:
     for token, id_ in codec.hf.get_vocab(with_added_tokens=True).items():
         sizes[id_] = len(token.encode()) if id_ in added else len(token)  # a character is a byte
     return sizes
-
-
-def _identity(file: str, start: int) -> str:
-    """Return a document's id: 32 hex digits, equal on every machine."""
-    text = f"{file}\x1f{start}".encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 
 from ramify.ground.errors import Corrupt
 from ramify.ground.step import Input, Tell
+from ramify.ground.units import in_runs
 from ramify.tokens import attempt, corpus, encode, pack, tokenizer
 from ramify.tokens.steps import BroughtTokenizer, Corpus, Tokenize, Tokenizer
 
@@ -112,7 +113,7 @@ def _made_of(step: Tokenize, inputs: Mapping[str, Input]) -> dict[str, Any]:
 def _spool(
     writer: pack.Writer, groups: list[corpus.RowGroup], out: Path, tell: Tell
 ) -> pack.Spooled:
-    runs = pack.spools(groups, pack.SPOOL_BYTES)
+    runs = in_runs(groups, lambda group: group.bytes, pack.SPOOL_BYTES)
     paths = [pack.spool_path(out, index) for index in range(len(runs))]
     total = sum(group.rows for group in groups)
     done = 0

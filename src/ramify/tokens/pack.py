@@ -73,19 +73,6 @@ def choose_segment(tokens: int, max_context: int) -> int:
     return segment
 
 
-def spools(groups: Sequence[corpus.RowGroup], limit: int) -> list[list[corpus.RowGroup]]:
-    """Return the row groups in runs of about `limit` bytes: what goes into each spool file."""
-    runs: list[list[corpus.RowGroup]] = []
-    room = 0
-    for group in groups:
-        if not runs or group.bytes > room:
-            runs.append([])
-            room = limit
-        runs[-1].append(group)
-        room -= group.bytes
-    return runs
-
-
 def spool_path(out: Path, index: int) -> Path:
     """Return where a spool file lies in a working folder."""
     return out / "spool" / f"{index:05d}.arrow"
