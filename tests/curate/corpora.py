@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ramify.curate.readers import identity
+from ramify.ground.ids import digest
 from ramify.ground.step import Input
 
 Row = dict[str, Any]
@@ -22,7 +22,7 @@ def quiet(done: float, total: float, unit: str, note: str = "") -> None:
 
 def row(text: str, origin: str, part: int = 0, **more: Any) -> Row:
     """Return a document."""
-    return {"id": identity(origin, part), "text": text, "origin": origin, "part": part, **more}
+    return {"id": digest(origin, part), "text": text, "origin": origin, "part": part, **more}
 
 
 def prose(seed: object, words: int = 60) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ramify.curate.readers import identity
+from ramify.ground.ids import digest
 from ramify.ground.step import Input
 
 Row = dict[str, Any]
@@ -56,7 +56,7 @@ def quiet(done: float, total: float, unit: str, note: str = "") -> None:
 
 def row(text: str, number: int, **columns: Any) -> Row:
     origin = f"https://www.site{number % 20}.org/{number}"
-    return {"id": identity(origin, 0), "text": text, "origin": origin, "part": 0, **columns}
+    return {"id": digest(origin, 0), "text": text, "origin": origin, "part": 0, **columns}
 
 
 def graded(count: int, seed: int = 0) -> list[Row]:

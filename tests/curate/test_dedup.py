@@ -21,11 +21,11 @@ from ramify.curate import dedup
 from ramify.curate.dedup import run_dedup
 from ramify.curate.look import sample
 from ramify.curate.near import jaccard, shingles
-from ramify.curate.readers import identity
 from ramify.curate.steps import Dedup
 from ramify.curate.tables import DOCUMENT
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Corrupt, Mismatch, NotFound
+from ramify.ground.ids import digest
 from ramify.ground.step import Input, Ref
 
 Row = dict[str, Any]
@@ -43,7 +43,7 @@ def prose(seed: object, words: int = 60) -> str:
 
 
 def row(text: str, origin: str, part: int = 0) -> Row:
-    return {"id": identity(origin, part), "text": text, "origin": origin, "part": part}
+    return {"id": digest(origin, part), "text": text, "origin": origin, "part": part}
 
 
 def corpus(name: str, count: int) -> list[Row]:

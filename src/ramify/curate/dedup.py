@@ -34,11 +34,11 @@ from ramify.curate.near import (
     write_buckets,
 )
 from ramify.curate.read import COUNTS
-from ramify.curate.readers import identity
 from ramify.curate.steps import Dedup
 from ramify.curate.tables import columns_there, conformed, with_further, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput, Mismatch
+from ramify.ground.ids import digest
 from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Tell
 
@@ -108,7 +108,7 @@ def _require_same_hashes(step: Dedup, inputs: Mapping[str, Input]) -> None:
 def _plan(catalogue: Catalogue, inputs: Mapping[str, Input]) -> dict[str, Any]:
     prints = {name: given.fingerprint for name, given in sorted(inputs.items())}
     sizes = [(x.label, x.path.name, x.path.stat().st_size) for x in catalogue.shards]
-    return {"documents": len(catalogue.rank), "inputs": prints, "listing": identity(str(sizes))}
+    return {"documents": len(catalogue.rank), "inputs": prints, "listing": digest(str(sizes))}
 
 
 def _fates(step: Dedup, catalogue: Catalogue, out: Path, tell: Tell) -> Fates:

@@ -30,10 +30,10 @@ from ramify.curate.page_index import (
     read_range,
     wanted,
 )
-from ramify.curate.readers import identity
 from ramify.curate.selection_steps import Fetch
 from ramify.ground import files
 from ramify.ground.errors import BadInput
+from ramify.ground.ids import digest
 from ramify.ground.step import Input, Tell
 from ramify.ground.units import in_runs
 
@@ -57,7 +57,7 @@ def run_fetch(
     """
     places, counts = _places(step, inputs, out, tell)
     shards = in_runs(places, lambda place: place.length, SHARD_BYTES)
-    plan = {"places": len(places), "listing": identity(*(x.file + str(x.offset) for x in places))}
+    plan = {"places": len(places), "listing": digest(*(x.file + str(x.offset) for x in places))}
     ledger = Ledger(out, plan, ["warc/*.warc.gz", "pages/*.parquet", "failed/*.parquet"])
     for number, shard in enumerate(shards):
         if number >= len(ledger.shards):

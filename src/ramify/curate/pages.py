@@ -15,7 +15,6 @@ from ramify.curate.rows import (
     Chosen,
     Document,
     every_one,
-    identity,
     picked,
     provenance,
     rows_of,
@@ -24,6 +23,7 @@ from ramify.curate.rows import (
 from ramify.curate.sources import SourceFile
 from ramify.curate.steps import Pages
 from ramify.ground.extras import need
+from ramify.ground.ids import digest
 
 MARKUP = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
 PLAIN = frozenset({"text/plain"})
@@ -65,7 +65,7 @@ def _of_answer(
     file: SourceFile, source: Pages, number: int, answer: Answer, *, alone: bool = False
 ) -> Document:
     origin = file.origin if alone else f"{file.origin}:{number}"
-    made = _Made(identity(file.origin, number), origin, answer.url, None, file.origin)
+    made = _Made(digest(file.origin, number), origin, answer.url, None, file.origin)
     if answer.broken is not None:
         return made.broken(answer.broken, _shown(answer.content))
     if answer.media in PLAIN:
@@ -118,12 +118,12 @@ class _Made:
 
 
 def _of_row(file: SourceFile, source: Pages, number: int, row: dict[str, Any] | Bad) -> Document:
-    origin, id_ = f"{file.origin}:{number}", identity(file.origin, number)
+    origin, id_ = f"{file.origin}:{number}", digest(file.origin, number)
     if isinstance(row, Bad):
         return Document(id_, row.text, origin, 0, row.reason)
     said = provenance(_columns(source), row)
     if source.id_column is not None and row.get(source.id_column) is not None:
-        id_ = identity(str(row[source.id_column]))
+        id_ = digest(str(row[source.id_column]))
     made = _Made(id_, origin, said.get("url"), said.get("license"), said.get("source"))
     markup = row.get(source.html_column)
     if isinstance(markup, bytes):

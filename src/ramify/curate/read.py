@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 
 from ramify.curate.copies import Shelf
 from ramify.curate.ledger import Ledger
-from ramify.curate.rows import identity
 from ramify.curate.sieve import Sieve, Told, clear, told
 from ramify.curate.sources import MANIFEST, Sampled, SourceFile, sampled
 from ramify.curate.steps import Fetched, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput
+from ramify.ground.ids import digest
 from ramify.ground.step import Input, Tell
 
 COUNTS = "counts.json"
@@ -68,7 +68,7 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
 def _plan(found: list[SourceFile]) -> dict[str, Any]:
     """Return what the shards are cut from, so that a source changed between attempts is noticed."""
     names = json.dumps([(file.origin, file.bytes, file.tag or file.changed_ns) for file in found])
-    return {"files": len(found), "listing": identity(names)}
+    return {"files": len(found), "listing": digest(names)}
 
 
 def _groups(found: list[SourceFile]) -> list[list[SourceFile]]:

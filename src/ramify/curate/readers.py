@@ -24,7 +24,6 @@ from ramify.curate.rows import (
     Chosen,
     Document,
     every_one,
-    identity,
     no_column,
     opened,
     picked,
@@ -34,8 +33,9 @@ from ramify.curate.rows import (
 )
 from ramify.curate.sources import SourceFile
 from ramify.curate.steps import Files, Pages, Source
+from ramify.ground.ids import digest
 
-__all__ = ["Document", "documents", "identity"]
+__all__ = ["Document", "documents"]
 
 LEAST_QUOTED = (
     0.1  # of a module, or parsing it is not worth the time: 4% of the text, 38% of the time
@@ -66,7 +66,7 @@ def documents(file: SourceFile, source: Source, chosen: Chosen = every_one) -> I
     except UNREADABLE as error:
         said = " ".join(str(error).split()).replace(str(file.path), file.origin)
         reason = f"unreadable: after {found} documents: {said[:200]}"
-        yield Document(identity(file.origin, found), "", file.origin, found, reason)
+        yield Document(digest(file.origin, found), "", file.origin, found, reason)
 
 
 def _documents(file: SourceFile, source: Source, chosen: Chosen) -> Iterator[Document]:
@@ -80,7 +80,7 @@ def _documents(file: SourceFile, source: Source, chosen: Chosen) -> Iterator[Doc
             yield _row_document(file, source, columns, number, row)
     elif isinstance(source, Files) and source.cut_characters:
         for part, text in picked(_pieces(file.path, source.cut_characters), chosen):
-            yield Document(identity(file.origin, part), text, file.origin, part)
+            yield Document(digest(file.origin, part), text, file.origin, part)
     elif not chosen(0):  # what is left is read whole or not at all
         return
     elif file.reader == "docstrings":
@@ -121,7 +121,7 @@ def _whole(file: SourceFile) -> Document:
     text = _python(data) if file.reader == "python" else text_of(data)
     if file.reader == "description":
         text = str(email.message_from_string(text).get_payload()).strip()
-    return Document(identity(file.origin, 0), text, file.origin, 0, broken)
+    return Document(digest(file.origin, 0), text, file.origin, 0, broken)
 
 
 def _python(data: bytes) -> str:
@@ -150,7 +150,7 @@ def _docstrings(file: SourceFile) -> Iterator[Document]:
         yield Document(source.id, source.text, file.origin, 0, reason)
         return
     for part, text in enumerate(_docstrings_of(tree)):
-        yield Document(identity(file.origin, part), text, file.origin, part)
+        yield Document(digest(file.origin, part), text, file.origin, part)
 
 
 def _docstrings_of(tree: ast.AST) -> Iterator[str]:
@@ -183,13 +183,13 @@ def _row_document(
     number: int,
     row: dict[str, Any] | Bad,
 ) -> Document:
-    origin, part, id_ = f"{file.origin}:{number}", 0, identity(file.origin, number)
+    origin, part, id_ = f"{file.origin}:{number}", 0, digest(file.origin, number)
     if isinstance(row, Bad):
         return Document(id_, row.text, origin, part, row.reason)
     if source.id_column:
         if row.get(source.id_column) is None:
             return Document(id_, "", origin, part, f"no_id: no {source.id_column!r} in the row")
-        id_ = identity(json.dumps(row[source.id_column], sort_keys=True, default=str))
+        id_ = digest(json.dumps(row[source.id_column], sort_keys=True, default=str))
     if source.origin_column and row.get(source.origin_column) is not None:
         origin, part = str(row[source.origin_column]), number
     text = row.get(source.text_column)

@@ -6,7 +6,6 @@ file ─┬─► rows of jsonl or parquet ─► dict, or Bad with the reason
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,12 +37,6 @@ class Document:
     license: str | None = None
     source: str | None = None
     formulas: tuple[int, int] | None = None  # seen in a page's markup, kept in its text
-
-
-def identity(*names: str | int) -> str:
-    """Return the id of what `names` names: 32 hex digits, equal on every machine."""
-    text = "\x1f".join(map(str, names)).encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 Chosen = Callable[[int], bool]

@@ -19,12 +19,12 @@ from ramify.curate.extract import extract
 from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
 from ramify.curate.read import COUNTS
-from ramify.curate.rows import identity
 from ramify.curate.sieve import ASIDE_CHARACTERS
 from ramify.curate.steps import Sift
 from ramify.curate.tables import Table, columns_there, conformed, shards_of, with_further, writing
 from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.ids import digest
 from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Tell
 
@@ -46,7 +46,7 @@ def run_sift(step: Sift, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
             f"{step.corpus.name} holds no documents" + (f" in {step.part!r}" if step.part else ""),
             hint="name a corpus, and the part of it where it has parts: Sift(..., part=...)",
         )
-    plan = {"input": given.fingerprint, "listing": identity(str([p.name for _, p in shards]))}
+    plan = {"input": given.fingerprint, "listing": digest(str([p.name for _, p in shards]))}
     made_in = [*(f"{place}/*.parquet" for place in PLACES), "dropped/*.parquet"]
     ledger = Ledger(out, plan, made_in)
     for entry, made in each(partial(_sift_shard, step), shards[len(ledger.shards) :], out):

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from tokenizers import decoders
 
-from ramify.curate.rows import identity
 from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.ids import digest
 from ramify.ground.step import Input, Tell
 from ramify.tokens import attempt, corpus, encode, pack, provenance
 from ramify.tokens.shards import DTYPES
@@ -135,7 +135,7 @@ class Bringer:
     def table(self, stretch: Stretch, cut: Cut) -> pa.Table:
         """Return the rows of a stretch's documents with their keys, as a spool file has them."""
         starts = cut.starts.tolist()
-        names = [identity(stretch.file, start) for start in starts]
+        names = [digest(stretch.file, start) for start in starts]
         keys = corpus.order_keys(names, self.step.seed)
         count = len(names)
         said = {"url": None, "license": self.step.license, "source": self.step.source}
