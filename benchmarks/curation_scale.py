@@ -4,7 +4,8 @@ Documents are pieces of the shared prose of some 500 characters in which every e
 a seed, is another of the same prose; one in ten is a near copy of the one before. They are read,
 filtered, deduplicated by 14 x 8 MinHash and tokenized, as a lab would, in a process of its own for
 each size, with one thread, and with RLIMIT_DATA at 8 GiB, beyond which the kernel gives it no memory
-to write to. Told are CPU-seconds per document at both sizes, by step, and peak memory.
+to write to. Told are CPU-seconds per document at both sizes, by step, and peak memory. That a
+cluster makes the same corpus is curation_cluster's.
 
 Run from the project root: `python benchmarks/curation_scale.py`, 5 million documents; a tenth of that
 with `--tenth`. The last line is JSON. Needs ../shared/data and, at full size, some 12 GB of disk.
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,7 @@ def write_input(folder: Path, words: list[str], count: int) -> None:
     folder.mkdir()
     source = texts(words, count)
     for number in range(-(-count // FILE_ROWS)):
-        rows = [text for text, _ in zip(source, range(min(FILE_ROWS, count)), strict=False)]
+        rows = list(islice(source, FILE_ROWS))
         pq.write_table(pa.table({"text": rows}), folder / f"{number:05}.parquet")
 
 
