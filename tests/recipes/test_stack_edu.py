@@ -62,12 +62,13 @@ def test_languages_are_sampled_down_to_the_shares_that_are_asked_for(
     shares = record.facts["shares"]
     assert shares["python"]["kept_of_it"] == 1
     assert 0.1 < shares["ruby"]["got"] < 0.4
-    whole, part = (documents(lab.at(name) / "ruby") for name in ("deduplicated", "apportioned"))
+    places = [lab.at(name) / "ruby" for name in ("ruby/deduplicated", "apportioned")]
+    whole, part = (documents(place) for place in places)
     assert part < whole
     dropped = pq.read_table(lab.at("apportioned") / "dropped").to_pylist()
     assert len(dropped) == len(whole - part)
     assert {row["corpus"] for row in dropped} == {"ruby"}
-    held = [documents(lab.at(n) / "ruby", "held_out") for n in ("deduplicated", "apportioned")]
+    held = [documents(place, "held_out") for place in places]
     assert held[0] == held[1] != set()
 
 

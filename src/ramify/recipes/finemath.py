@@ -29,6 +29,11 @@ ANY_LANGUAGE = tuple(each for each in MATH_WEB if each.kind != "language")
 
 def recipe(
     pages: str = "crawl",
+    html_column: str = "html",
+    url_column: str = "url",
+    id_column: str | None = None,
+    license_column: str | None = None,
+    source_column: str | None = None,
     server: str = "http://localhost:8000/v1",
     keys: tuple[str, ...] = (),
     model: str = "meta-llama/Llama-3.1-70B-Instruct",
@@ -50,6 +55,9 @@ def recipe(
 ) -> Recipe:
     """Return FineMath on the crawl in `pages`, which need not be there to be planned.
 
+    Rows of parquet and jsonl have a page's markup in `html_column` and its address in `url_column`;
+    the other columns are carried where they are named. Archives and HTML files need none of them.
+
     At `server`, `model` labels `sample` pages twice, for at most `label_tokens` each time. `encoder`
     classifies (theirs: multilingual-e5-small), or hashed words. With `index`, the pages of recalled
     domains are fetched from `archive`; without, they are those of the crawl. No document may hold
@@ -61,7 +69,11 @@ def recipe(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
         group=group, seed=seed,
     )  # fmt: skip
-    read = Read(name="pages/read", source=Pages(path=pages), filters=filters)
+    source = Pages(
+        path=pages, html_column=html_column, url_column=url_column, id_column=id_column,
+        license_column=license_column, source_column=source_column,
+    )  # fmt: skip
+    read = Read(name="pages/read", source=source, filters=filters)
     first = labelling.steps("reasoning", Ref(name=read.name), MATH_3)
     recall = DomainRecall(
         name="domains",

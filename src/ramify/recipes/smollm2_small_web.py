@@ -21,7 +21,10 @@ from ramify.tokens.steps import Corpus
 def recipe(
     web: str = "web",
     text_column: str = "text",
+    id_column: str | None = None,
     url_column: str | None = "url",
+    license_column: str | None = None,
+    source_column: str | None = None,
     share_of_1: float = 0.1,
     share_of_2: float = 0.5,
     server: str = "http://localhost:8000/v1",
@@ -46,9 +49,11 @@ def recipe(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
         group=group or ("domain" if url_column else "document"), seed=seed,
     )  # fmt: skip
-    read = Read(
-        name="web/read", source=Files(path=web, text_column=text_column, url_column=url_column)
-    )
+    source = Files(
+        path=web, text_column=text_column, id_column=id_column, url_column=url_column,
+        license_column=license_column, source_column=source_column,
+    )  # fmt: skip
+    read = Read(name="web/read", source=source)
     scoring = labelling.steps("web/education", Ref(name=read.name), EDU_WEB)
     good = Select(
         name="web/good",

@@ -69,12 +69,18 @@ class Packing(BaseModel):
     max_context: Tokens = 2048
     seed: int = 0
 
-    def steps(self, corpora: dict[str, Corpus]) -> tuple[Step, ...]:
-        """Return the step `tokenizer`, and a step by the name of each corpus that packs it."""
+    def steps(
+        self, corpora: dict[str, Corpus], learnt_from: dict[str, Corpus] | None = None
+    ) -> tuple[Step, ...]:
+        """Return the step `tokenizer`, and a step by the name of each corpus that packs it.
+
+        A tokenizer that is trained learns from the corpora themselves, or from `learnt_from`.
+        """
+        given = learnt_from or corpora
         made = (
             BroughtTokenizer(name="tokenizer", path=self.tokenizer)
             if self.tokenizer
-            else Tokenizer(name="tokenizer", corpora=corpora, vocab=self.vocab, seed=self.seed)
+            else Tokenizer(name="tokenizer", corpora=given, vocab=self.vocab, seed=self.seed)
         )
         packed = (
             Tokenize(
