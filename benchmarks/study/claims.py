@@ -284,20 +284,17 @@ def _best_windows(means: Sequence[Kept]) -> list[Kept]:
 
 
 def path_of(rows: Sequence[Kept]) -> dict[Unit, list[tuple[float, float]]]:
-    """Return (share of the way, bits per byte) from before a cooldown to its end, by run."""
+    """Return (share of the way, bits per byte) from before a cooldown to its end, by run: the longest."""
     core = of(rows, part="core")
-    paths: dict[Unit, list[tuple[float, float]]] = defaultdict(list)
-    ends: dict[Unit, int] = {}
+    between: dict[tuple[int, str, int], list[tuple[float, float]]] = defaultdict(list)
     for row in of(core, arm="interpolate"):
-        paths[row["size"], row["seed"]].append((row["share"], row["mean"]))
-        ends[row["size"], row["seed"]] = row["tokens"]
-    for (size, seed), found in paths.items():
-        last = next(iter(usual(core, size=size, seed=seed, tokens=ends[size, seed])), None)
-        if last is None:
-            continue
-        left = of(core, size=size, seed=seed, arm="trunk", tokens=last["leaves_at"])
-        found += [(1.0, last["mean"]), *((0.0, row["mean"]) for row in left)]
-        found.sort()
+        between[row["tokens"], row["size"], row["seed"]].append((row["share"], row["mean"]))
+    paths: dict[Unit, list[tuple[float, float]]] = {}
+    for (tokens, size, seed), found in sorted(between.items()):
+        for end in usual(core, size=size, seed=seed, tokens=tokens):
+            left = of(core, size=size, seed=seed, arm="trunk", tokens=end["leaves_at"])
+            before = [(0.0, row["mean"]) for row in left]
+            paths[size, seed] = sorted([*before, *found, (1.0, end["mean"])])
     return paths
 
 
