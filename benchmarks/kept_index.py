@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curation_scale import DATA, ENVIRONMENT, cpu_seconds, hardware, prose, say
+from curation_scale import DATA, ENVIRONMENT, cpu_seconds, hardware, peak_gb, prose, say
 
 WORDS = 800  # of a document
 BYTES = 120_000_000
@@ -90,12 +90,6 @@ def write_corpus(folder: Path, questions: list[str], whole: int) -> dict[str, in
 
 def _quiet(done: float, total: float, unit: str, note: str = "") -> None:
     """Say nothing."""
-
-
-def peak_gb() -> float:
-    """Return the peak memory of this process; what getrusage tells is that of its parent, if higher."""
-    told = Path("/proc/self/status").read_text()
-    return round(int(told.split("VmHWM:")[1].split()[0]) / 2**20, 3)
 
 
 def work(home: Path, task: str, shortest: int, making: bool) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_the_commands_are_these() -> None:
         (["plan", "quickstart", "--only", "nope"], "has no step 'nope'"),
         (["plan", "quickstart", "--price", "cheap"], "is no amount"),
         (["plan", "quickstart", "--token-price", "cheap"], "is no amount"),
-        (["dry", "quickstart", "--sample", "200%"], "a sample of 2; write --sample 1%"),
+        (["dry", "quickstart", "--sample", "200%"], "--sample 200% is no share; write --sample 1%"),
         (["show", "--lab", "nowhere"], "there is no lab in nowhere"),
         (["show"], "which lab?"),
         (["verify", "--lab", "nowhere"], "there is no lab"),

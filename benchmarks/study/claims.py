@@ -145,11 +145,12 @@ def _about(rows: Iterable[Kept], tokens: int) -> list[Kept]:
 
 
 def _middle(rows: Sequence[Kept]) -> list[Kept]:
-    """Return the cooldowns that end on the longest budget of the size at which things are varied."""
+    """Return the cooldowns of the size at which things are varied, at the longest budget where they are."""
     core = of(rows, part="core", arm="cooldown")
-    varied = {row["size"] for row in core if row["shape"] != "sqrt" or not has(row, 0.2)}
+    others = [row for row in core if row["shape"] != "sqrt" or not has(row, 0.2)]
+    varied = {row["size"] for row in others}
     mine = [row for row in core if row["size"] in varied]
-    longest = max((row["tokens"] for row in mine), default=0)
+    longest = max((row["tokens"] for row in others), default=0)
     return _about(mine, longest) if longest else []
 
 
@@ -283,13 +284,15 @@ def _best_windows(means: Sequence[Kept]) -> list[Kept]:
 
 
 def path_of(rows: Sequence[Kept]) -> dict[Unit, list[tuple[float, float]]]:
-    """Return (share of the way, bits per byte) from before the last cooldown to its end, by run."""
+    """Return (share of the way, bits per byte) from before a cooldown to its end, by run."""
     core = of(rows, part="core")
     paths: dict[Unit, list[tuple[float, float]]] = defaultdict(list)
+    ends: dict[Unit, int] = {}
     for row in of(core, arm="interpolate"):
         paths[row["size"], row["seed"]].append((row["share"], row["mean"]))
+        ends[row["size"], row["seed"]] = row["tokens"]
     for (size, seed), found in paths.items():
-        last = max(usual(core, size=size, seed=seed), key=lambda row: row["tokens"], default=None)
+        last = next(iter(usual(core, size=size, seed=seed, tokens=ends[size, seed])), None)
         if last is None:
             continue
         left = of(core, size=size, seed=seed, arm="trunk", tokens=last["leaves_at"])

@@ -227,7 +227,7 @@ def test_a_recipe_that_reads_nothing_and_a_share_that_is_none_are_refused() -> N
     assert parse_share("1%") == pytest.approx(0.01)
     assert parse_share("0.2") == 0.2
     for wrong in ("0", "200%", "some", "-1%"):
-        with pytest.raises(BadInput, match="a sample of"):
+        with pytest.raises(BadInput, match="is no share"):
             parse_share(wrong)
 
 

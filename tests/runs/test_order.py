@@ -118,7 +118,7 @@ def test_each_step_that_computes_has_a_gpu_for_itself(
 
     def start(item: object, threads: int, gpus: tuple[str, ...]) -> None:
         started.append((item.name, gpus))  # type: ignore[attr-defined]
-        worker = type("Worker", (), {"threads": threads, "gpus": gpus})()
+        worker = type("Worker", (), {"cores": threads, "gpus": gpus})()
         crew.working[item.name] = worker  # type: ignore[attr-defined]
 
     monkeypatch.setattr(crew, "_start", start)

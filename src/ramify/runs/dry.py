@@ -264,5 +264,5 @@ def parse_share(text: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
-        raise BadInput(f"--sample {text}", hint="write --sample 1% or --sample 0.01")
+        raise BadInput(f"--sample {text} is no share", hint="write --sample 1% or --sample 0.01")
     return share
