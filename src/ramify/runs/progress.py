@@ -40,17 +40,18 @@ def watch(
 
 
 def not_made(failed: Mapping[str, RamifyError], held: Sequence[str]) -> Iterator[str]:
-    """Yield a line for each step that failed, and one for those that wait for them.
+    """Yield a line for each of several steps that failed, and one for those that wait for them.
 
-    Nothing is said of one alone that holds back no other: it is the error that is told anyway.
+    Of one alone only its name is told: the door tells its error anyway.
     """
     told = {name: error for name, error in failed.items() if not isinstance(error, Stopped)}
-    if len(told) > 1 or (told and held):
+    if len(told) > 1:
         for name, error in told.items():
             yield f"not made: {name}: {error}"
     if told and held:
         more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
-        yield f"waiting for {'it' if len(told) == 1 else 'them'}: {', '.join(held[:SHOWN])}{more}"
+        whom = f"not made: {next(iter(told))}; waiting for it" if len(told) == 1 else "waiting"
+        yield f"{whom}: {', '.join(held[:SHOWN])}{more}"
 
 
 def _watch(engine: Engine, plan: Plan, console: Console) -> None:
