@@ -26,9 +26,9 @@ def notes(plan: Plan, lab: Lab) -> Iterator[str]:
         for path in _wanted(item.step):
             if not is_far(path) and not Path(path).expanduser().exists():
                 yield f"{item.name} will want {path}, which is not there"
-        for path in _items(item.step):
-            if path.is_file() and not path.stat().st_size:
-                yield f"{item.name} will look for items in {path}, which is empty"
+        for file in _items(item.step):
+            if file.is_file() and not file.stat().st_size:
+                yield f"{item.name} will look for items in {file}, which is empty"
     for item in plan.items:
         if isinstance(item.step, Read) and item.state == "done":
             lines = changed(item.step, lab.at(item.name))
