@@ -13,6 +13,7 @@ from tests.runs.tiny import make
 
 from ramify.curate.quality_steps import Select
 from ramify.curate.steps import Dedup, Read
+from ramify.ground.errors import BadInput
 from ramify.recipes.finemath import recipe
 from ramify.report.funnel import funnel
 from ramify.report.samples import write_beside, write_samples
@@ -149,6 +150,18 @@ def test_it_is_planned_without_anything_there_as_the_paper_has_it(tmp_path: Path
     thresholds = [step.at_least for step in found.steps if isinstance(step, Select)]
     assert thresholds == [3, 4]
     assert found.by_name["pages/recalled"].refs()["source.ref"].name == "pages/fetched"
+
+
+def test_a_page_without_the_columns_asked_for_is_found_out_before_a_label_is_paid_for(
+    crawl: Path, tmp_path: Path
+) -> None:
+    for column, said in (
+        ("url_column", "none of 60 documents has a url; rows have url, html; name"),
+        ("html_column", "no column 'other', only url, html; name the column of it"),
+    ):
+        wanted = load("finemath", {"pages": str(crawl), column: "other"})
+        with pytest.raises(BadInput, match=said):
+            make(wanted, Lab(tmp_path / column), "pages/read")
 
 
 def test_english_can_be_asked_before_pages_of_other_languages_are_paid_for() -> None:

@@ -121,7 +121,7 @@ def run_command(
     if dry_run:
         plan_command(spec, lab_dir, settings, only, until)
         return
-    from ramify.ground.errors import Diverged
+    from ramify.ground.errors import Busy, Diverged, RamifyError, Stopped
     from ramify.runs.changes import notes
     from ramify.runs.lab import Lab
     from ramify.runs.progress import watch
@@ -144,6 +144,12 @@ def run_command(
             watch(planned, lab, processes=processes, parallel=parallel, ray=ray)
     except Diverged:  # the rest is made, and the report tells of both
         _closing(spec, settings, recipe, lab)
+        raise
+    except (Busy, Stopped):
+        raise
+    except RamifyError:
+        if any(lab.record(item.name) for item in planned.to_do):  # of what could be made
+            _samples(recipe, lab)
         raise
     _closing(spec, settings, recipe, lab)
 

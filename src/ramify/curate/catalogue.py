@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ramify.curate.steps import Dedup
 from ramify.curate.tables import shards_of
+from ramify.ground import stop
 from ramify.ground.errors import BadInput, Corrupt
 from ramify.ground.seeds import derive
 from ramify.ground.step import Input
@@ -205,9 +206,10 @@ def _numbers(ids: pa.ChunkedArray) -> U64:
 def batches(
     shard: Shard, catalogue: Catalogue, columns: list[str]
 ) -> Iterator[tuple[pa.Table, I64]]:
-    """Yield a shard's rows and their ranks, some at a time."""
+    """Yield a shard's rows and their ranks, some at a time; Stopped where told to stop."""
     first = shard.first
     with pq.ParquetFile(shard.path) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+            stop.look()
             yield pa.Table.from_batches([batch]), catalogue.rank[first : first + batch.num_rows]
             first += batch.num_rows

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ramify.curate.tables import shards_of
+from ramify.ground import stop
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.seeds import derive
 from ramify.ground.step import Input
@@ -44,8 +45,9 @@ def shards(given: Input, part: str | None = None) -> list[Path]:
 
 
 def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield a shard's rows in order, some at a time."""
+    """Yield a shard's rows in order, some at a time; Stopped where this process was told to stop."""
     for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=columns):
+        stop.look()
         yield pa.Table.from_batches([batch])
 
 

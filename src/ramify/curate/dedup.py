@@ -36,7 +36,7 @@ from ramify.curate.near import (
 from ramify.curate.read import COUNTS
 from ramify.curate.steps import Dedup
 from ramify.curate.tables import columns_there, conformed, with_further, writing
-from ramify.ground import files
+from ramify.ground import files, stop
 from ramify.ground.errors import BadInput, Mismatch
 from ramify.ground.ids import digest
 from ramify.ground.spread import Made, each
@@ -170,6 +170,7 @@ def _write_signatures(step: Dedup, unsigned: _Unsigned, out: Path) -> Made:
     found = 0
     with writing({path: schema}) as (table,):
         for some, hashes in signed:
+            stop.look()
             at = pc.index_in(some.cast(pa.string()), value_set=ids)
             here = pc.is_valid(at).to_numpy(zero_copy_only=False)  # an index is of two files
             where = at.drop_null().to_numpy(zero_copy_only=False)

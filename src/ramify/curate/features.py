@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ramify.curate.quality_steps import Encoder, Linear, Method
+from ramify.ground import stop
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.extras import need
 
@@ -74,6 +75,7 @@ def _encoded(method: Encoder, batch: int) -> Featurize:
 
     def featurize(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         cut = [windows(text, method.window_words, method.windows) for text in texts]
+        stop.look()  # a shard of windows may take an hour
         flat = [method.prefix + window for some in cut for window in some]
         found = encoder.encode(
             flat, batch_size=batch, show_progress_bar=False, normalize_embeddings=True

@@ -24,12 +24,13 @@ def sample(
     count: int = 5,
     seed: int = 0,
     tables: int | None = None,
+    name: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return `count` rows of a Read or Dedup folder in file order, the same ones for the same seed.
 
     Kept rows have the columns of their file and `in` (the folder they lie in); dropped ones `reason` too.
     `why` is the beginning of a reason (`too_short`), `label` one corpus of a Dedup. Texts are read
-    for the chosen rows alone, of at most so many `tables`, drawn by the seed too (None: all). Raises NotFound, naming what there is, if nothing fits.
+    for the chosen rows alone, of at most so many `tables`, drawn by the seed too (None: all). Raises NotFound, naming what there is, if nothing fits; `name` is what the folder is called.
     """
     kept = kept and why is None
     fitting = [
@@ -40,7 +41,7 @@ def sample(
     ]
     ends = list(itertools.accumulate(len(rows) for _, _, rows in fitting))
     if not ends or not ends[-1]:
-        raise NotFound(f"{folder.name} has no such documents", hint=_there_is(folder, kept))
+        raise NotFound(f"{name or folder.name} has no such documents", hint=_there_is(folder, kept))
     chosen = random.Random(derive(seed, "look")).sample(range(ends[-1]), min(count, ends[-1]))
     return [_read(folder, *_nth(fitting, ends, index)) for index in sorted(chosen)]
 

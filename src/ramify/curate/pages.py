@@ -15,6 +15,7 @@ from ramify.curate.rows import (
     Chosen,
     Document,
     every_one,
+    no_column,
     picked,
     provenance,
     rows_of,
@@ -130,5 +131,7 @@ def _of_row(file: SourceFile, source: Pages, number: int, row: dict[str, Any] | 
         markup = decoded(markup, None)
     if isinstance(markup, str):
         return made.page(markup, source)
+    if source.html_column not in row:
+        return made.broken(no_column(source.html_column, list(row)), "")
     held = "nothing" if markup is None else f"a {type(cast(object, markup)).__name__}"
     return made.broken(f"no_text: {source.html_column!r} holds {held}", "")

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from ramify.curate.ledger import Ledger
 from ramify.curate.read import COUNTS
 from ramify.curate.tables import shards_of, writing
-from ramify.ground import files
+from ramify.ground import files, stop
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Input
 
@@ -66,12 +66,16 @@ def plan_of(shards: Sequence[Shard], given: Input, **more: Any) -> dict[str, Any
 
 
 def batches(path: Path, wanted: Mask | None = None) -> Iterator[pa.Table]:
-    """Yield a shard's rows with all their columns, some at a time; of its rows only those `wanted`."""
+    """Yield a shard's rows with all their columns, some at a time; of its rows only those `wanted`.
+
+    Raises Stopped between them where this process was told to stop.
+    """
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH_ROWS) if wanted is None else _picked(file, wanted):
             size = pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
             cuts = np.flatnonzero(np.diff(np.cumsum(size) // BATCH_BYTES)) + 1
             for first, last in pairwise([0, *cuts.tolist(), batch.num_rows]):
+                stop.look()
                 yield pa.Table.from_batches([batch.slice(first, last - first)])
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ramify.curate.copies import Shelf
 from ramify.curate.ledger import Ledger
+from ramify.curate.rows import columns_in
 from ramify.curate.sieve import Sieve, Told, clear, told
 from ramify.curate.sources import MANIFEST, Sampled, SourceFile, sampled
 from ramify.curate.steps import Fetched, Pages, Read
@@ -38,7 +39,8 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
     """Make a corpus folder in `out`: documents, dropped, counts, and a manifest of what was read.
 
     Goes on after the last shard that an earlier attempt finished, if the files are still the same.
-    Raises BadInput if nothing is left or no row has the text column, NotFound if nothing is there.
+    Raises BadInput if nothing is left, no row has the text column, or nothing read at first a column
+    that is required; NotFound if nothing is there.
     """
     if isinstance(step.source, Fetched):
         step = step.but(source=step.source.pages(inputs["source.ref"].path))
@@ -61,7 +63,8 @@ def run_read(step: Read, inputs: Mapping[str, Input], out: Path, tell: Tell) -> 
                 tell(min(kept, step.limit_bytes), step.limit_bytes, "B", note)
             else:
                 tell(done, total, "B", note)
-            _require_some_text(step, ledger)
+            _require_some_text(ledger)
+            _require_columns(step, some, ledger)
     return _finish(step, shelf, some, ledger, out)
 
 
@@ -142,7 +145,7 @@ def _counts(ledger: Ledger) -> dict[str, Any]:
     return found
 
 
-def _require_some_text(step: Read, ledger: Ledger) -> None:
+def _require_some_text(ledger: Ledger) -> None:
     """Stop early where every row so far lacks the text column: that is a wrong name, not bad rows."""
     counts = _counts(ledger)
     if counts["seen"] and counts["dropped"].get("no_text") == counts["seen"]:
@@ -150,8 +153,29 @@ def _require_some_text(step: Read, ledger: Ledger) -> None:
         first = pq.ParquetFile(shards_of(folder)[0]).read_row_group(0, columns=["reason"])
         raise BadInput(
             f"none of {counts['seen']} rows has text: {first['reason'][0].as_py()}",
-            hint="name the column: Files(..., text_column=...) or Pages(..., html_column=...)",
+            hint="name the column of it: text_column of Files, html_column of Pages (of a recipe that"
+            " comes with Ramify: --set text_column=NAME, --set html_column=NAME)",
         )
+
+
+def _require_columns(step: Read, some: Sampled, ledger: Ledger) -> None:
+    """Stop early where nothing that was kept so far has a value in a column that later steps need."""
+    kept = shards_of(ledger.folder / "documents")
+    for column in step.require if kept else ():
+        if not any(_has_a_value(path, column) for path in kept):
+            near = [file for file in some.files if file.path.is_file()]
+            there = next(filter(None, map(columns_in, near)), [])
+            rows = f"; rows have {', '.join(there[:12])}" if there else ""
+            raise BadInput(
+                f"none of {_counts(ledger)['kept']} documents has a {column}{rows}",
+                hint=f"name the column of it: {column}_column (of a recipe that comes with Ramify:"
+                f" --set {column}_column=NAME)",
+            )
+
+
+def _has_a_value(path: Path, column: str) -> bool:
+    table = pq.read_table(path, columns=[column])
+    return bool(table[column].null_count < table.num_rows)
 
 
 def _finish(step: Read, shelf: Shelf, some: Sampled, ledger: Ledger, out: Path) -> dict[str, Any]:

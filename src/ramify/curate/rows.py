@@ -149,6 +149,15 @@ def _table_rows(
         yield from batch.to_pylist()
 
 
+def columns_in(file: SourceFile) -> list[str]:
+    """Return the names of the columns of a file of rows, by its first row; none if it holds no rows."""
+    if file.reader == "table":
+        return list(read_parquet(file.path).column_names)
+    rows = rows_of(file, {}, "")
+    first = None if rows is None else next(rows, None)
+    return list(first) if isinstance(first, dict) else []
+
+
 def no_column(name: str, there: list[str]) -> str:
     """Return the reason to drop a row without a column, with those that there are."""
     shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")

@@ -25,7 +25,7 @@ from ramify.curate.readers import Document, documents
 from ramify.curate.sources import Sampled, SourceFile
 from ramify.curate.steps import Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
-from ramify.ground import files, spread
+from ramify.ground import files, spread, stop
 from ramify.ground.spread import Made, each
 
 ASIDE_CHARACTERS = 1_000_000  # of a dropped document are kept aside; the source still has the rest
@@ -170,7 +170,13 @@ def told(
 def _here(step: Read, some: Sampled, group: Iterable[SourceFile]) -> Iterator[Told]:
     for file in group:
         read = documents(file, step.source, some.chosen(file))
-        yield (judged(step, document) for document in read), partial(_entry, file)
+        yield _judged_each(step, read), partial(_entry, file)
+
+
+def _judged_each(step: Read, read: Iterable[Document]) -> Iterator[Judged]:
+    for document in read:
+        stop.look()
+        yield judged(step, document)
 
 
 def _entry(file: SourceFile) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ramify.curate.read import COUNTS
 from ramify.curate.sieve import ASIDE_CHARACTERS
 from ramify.curate.steps import Sift
 from ramify.curate.tables import Table, columns_there, conformed, shards_of, with_further, writing
-from ramify.ground import files
+from ramify.ground import files, stop
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.ids import digest
 from ramify.ground.spread import Made, each
@@ -69,6 +69,7 @@ def _sift_shard(step: Sift, shard: tuple[str, Path], out: Path) -> Made:
             table = conformed(pa.Table.from_batches([batch]), schema)
             rows += table.num_rows
             for row in table.to_pylist():
+                stop.look()
                 _sift_row(step, row, (kept, dropped), counts, size)
     seen = sum(count for what, count in counts.items() if not what.startswith("formulas "))
     assert seen == rows == kept.rows + dropped.rows, "a document was lost or doubled"

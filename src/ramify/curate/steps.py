@@ -141,13 +141,15 @@ class Sample(BaseModel):
 class Read(Step):
     """One corpus: every document of a source kept or dropped with its reason, exact duplicates too.
 
-    With `sample`, only that share of the source is read, and what was left unread is counted.
+    With `sample`, only that share of the source is read, and what was left unread is counted. Of the
+    columns in `require`, what is read first must have some value: a later step has no use for less.
     """
 
     source: Source
     filters: tuple[Filter, ...] | None = None  # None: those that suit the source
     limit_bytes: Bytes | None = None  # of kept text; files are taken in the order of a hash
     sample: Sample | None = None  # None: all of it
+    require: tuple[Literal["url", "license", "source"], ...] = ()
 
     @property
     def sieve(self) -> tuple[Filter, ...]:

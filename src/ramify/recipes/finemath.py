@@ -73,7 +73,7 @@ def recipe(
         path=pages, html_column=html_column, url_column=url_column, id_column=id_column,
         license_column=license_column, source_column=source_column,
     )  # fmt: skip
-    read = Read(name="pages/read", source=source, filters=filters)
+    read = Read(name="pages/read", source=source, filters=filters, require=("url",))
     first = labelling.steps("reasoning", Ref(name=read.name), MATH_3)
     recall = DomainRecall(
         name="domains",

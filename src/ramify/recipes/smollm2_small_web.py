@@ -53,7 +53,7 @@ def recipe(
         path=web, text_column=text_column, id_column=id_column, url_column=url_column,
         license_column=license_column, source_column=source_column,
     )  # fmt: skip
-    read = Read(name="web/read", source=source)
+    read = Read(name="web/read", source=source, require=("url",) if url_column else ())
     scoring = labelling.steps("web/education", Ref(name=read.name), EDU_WEB)
     good = Select(
         name="web/good",

@@ -67,6 +67,11 @@ def recipe(
     """
     if unknown := [each for each in (*languages, *(folders or {})) if each not in LANGUAGES]:
         raise BadInput(f"no rubric for {unknown[0]!r}", hint=f"there are: {', '.join(LANGUAGES)}")
+    if licenses and license_column is None:
+        raise BadInput(
+            "licenses are asked for, and no column that tells them",
+            hint="name it: license_column (--set license_column=NAME)",
+        )
     labelling = Labelling(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
         group=group, seed=seed,
@@ -100,7 +105,9 @@ def recipe(
 def _read(language: str, source: Files, licenses: tuple[str, ...]) -> tuple[Step, ...]:
     """Return the steps that read one language, and leave of it what has the licences asked for."""
     filters = TEXT if language == "markdown" else CODE
-    read = Read(name=f"{language}/read", source=source, filters=filters)
+    read = Read(
+        name=f"{language}/read", source=source, filters=filters, require=("license",) if licenses else ()
+    )  # fmt: skip
     if not licenses:
         return (read,)
     kept = Remove(name=f"{language}/licensed", corpus=Ref(name=read.name), licenses=licenses)

@@ -149,5 +149,6 @@ def _about(row: dict[str, Any]) -> Iterator[str]:
     score = _score(row)
     if score is not None:
         yield f"score {score:.2f}"
-    if row.get("reason"):
-        yield str(row["reason"])
+    for why in ("label_reason", "reason"):
+        if row.get(why):
+            yield str(row[why])

@@ -1,19 +1,34 @@
-"""What changed on the disk since a finished step read it: said, and nothing is made again for it."""
+"""What the disk holds otherwise than a plan has it: files that changed since they were read, or are missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from ramify.curate.selection_steps import Contamination, DomainRecall, Remove
 from ramify.curate.sources import changed
-from ramify.curate.steps import Read
+from ramify.curate.steps import Files, Pages, Read
+from ramify.ground.far import is_far
+from ramify.ground.step import Step
 from ramify.runs.lab import Lab
 from ramify.runs.plan import Plan
+from ramify.tokens.steps import BroughtTokenizer
 
 SHOWN = 2
 
 
 def notes(plan: Plan, lab: Lab) -> Iterator[str]:
-    """Yield a line for each finished corpus whose files are no longer those that it was read from."""
+    """Yield a line for each finished corpus whose files are no longer those that it was read from.
+
+    And one for each file that a step will want and that is not there, before hours of other steps.
+    """
+    for item in plan.to_do:
+        for path in _wanted(item.step):
+            if not is_far(path) and not Path(path).expanduser().exists():
+                yield f"{item.name} will want {path}, which is not there"
+        for file in _items(item.step):
+            if file.is_file() and not file.stat().st_size:
+                yield f"{item.name} will look for items in {file}, which is empty"
     for item in plan.items:
         if isinstance(item.step, Read) and item.state == "done":
             lines = changed(item.step, lab.at(item.name))
@@ -23,3 +38,26 @@ def notes(plan: Plan, lab: Lab) -> Iterator[str]:
                     f"{item.name} stays as it was made, though its files changed: "
                     f"{'; '.join(lines[:SHOWN])}{more} (ramify forget {item.name} reads them anew)"
                 )
+
+
+def _wanted(step: Step) -> Iterator[str]:
+    """Yield the paths that a step of curation reads beside its inputs."""
+    match step:
+        case Read(source=Files(path=path) | Pages(path=path)):
+            yield path
+        case Contamination():
+            yield from map(str, _items(step))
+        case DomainRecall():
+            yield from step.seeds.values()
+        case Remove():
+            yield from step.lists
+        case BroughtTokenizer():
+            yield str(step.path)
+        case _:
+            return
+
+
+def _items(step: Step) -> list[Path]:
+    """Return the files and folders of evaluation items that a step takes, other steps' aside."""
+    given = step.items if isinstance(step, Contamination) else ()
+    return [Path(each).expanduser() for each in given if isinstance(each, str)]

@@ -74,6 +74,8 @@ class Engine:
     parallel: str = "ddp"
     ray: str | None = None  # the cluster that curation is spread over; conduct, as all of these
     gpus: tuple[str, ...] = field(default_factory=lambda: visible_gpus())
+    failed: dict[str, RamifyError] = field(default_factory=dict)  # by step, of the last plan
+    held: tuple[str, ...] = ()  # steps that need one that failed
 
     def run(self, plan: Plan, watcher: Watcher) -> None:
         """Make all that the plan wants and that is not there; raises the first error once all ended.
@@ -102,6 +104,8 @@ class Engine:
             except BaseException:
                 crew.stop()
                 raise
+            finally:
+                self.failed, self.held = crew.failed, crew.held
         if crew.errors:
             # a run that blew up is kept out from now on: what else went wrong is told first
             raise min(crew.errors, key=lambda error: isinstance(error, Diverged))
@@ -182,7 +186,8 @@ class _Crew:
         first, self.foretold = paths(plan), foretold(plan)
         self.pending = sorted(plan.to_do, key=lambda item: -first[item.name])
         self.working: dict[str, _Worker] = {}
-        self.failed: set[str] = set()
+        self.failed: dict[str, RamifyError] = {}
+        self.held: tuple[str, ...] = ()
         self.errors: list[RamifyError] = []
         self.events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]] = queue.SimpleQueue()
         runs = [item.step for item in plan.items if isinstance(item.step, Run)]
@@ -336,8 +341,9 @@ class _Crew:
         error = None if made else worker.error or self._died(worker)
         if error is not None:
             self.errors.append(error)
-            self.failed.add(item.name)
+            self.failed[item.name] = error
             needy = self._needs_failed()
+            self.held += tuple(waiting.name for waiting in self.pending if waiting.name in needy)
             self.pending = [waiting for waiting in self.pending if waiting.name not in needy]
         self.watcher.ended(item, error)
 

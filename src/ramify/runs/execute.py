@@ -21,7 +21,7 @@ from ramify.curate.selection_steps import (
 )
 from ramify.curate.steps import Dedup, Read, Sift
 from ramify.evals.steps import Ablation, Evaluate, Forecast
-from ramify.ground import artifact, spread
+from ramify.ground import artifact, spread, stop
 from ramify.ground.artifact import Record
 from ramify.ground.errors import Mismatch, Stopped
 from ramify.ground.step import Input, Step, Tell
@@ -86,7 +86,8 @@ def execute(job: Job, tell: Tell, say: Callable[[str], None], stopping: Callable
     inputs = _inputs(job)
     began, cpu = time.monotonic(), time.process_time()
     work = artifact.begin(folder, job.asked)
-    with spread.over(job.ray if is_spread(step) else None, job.cores, job.threads):
+    cluster = spread.over(job.ray if is_spread(step) else None, job.cores, job.threads)
+    with stop.heeding(stopping), cluster:
         facts = maker(type(step))(step, inputs, work, _or_stop(tell, stopping))
     cost = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - cpu}
     refs = step.refs()

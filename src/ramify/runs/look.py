@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ramify.curate.look import sample
-from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.errors import BadInput
 from ramify.runs.find import line_of, sources_of, tokenizer_of
 from ramify.runs.lab import Lab
 from ramify.tokens.path import SourceSize
@@ -22,12 +22,11 @@ def documents(
     if count < 1:
         raise BadInput(f"{count} documents of {name}", hint="ask for 1 or more")
     place = lab.place(name)
-    found = sample(place.folder, kept=kept, why=why, count=count, seed=seed)
-    if not found:
-        raise NotFound(f"{name} has no such documents", hint="see its counts.json for the reasons")
+    found = sample(place.folder, kept=kept, why=why, count=count, seed=seed, name=name)
     for document in found:
         reason = f"  [{document['reason']}]" if document.get("reason") else ""
-        yield f"── {document['origin']} #{document['part']}  {document['id'][:12]}{reason}"
+        url = f"  {document['url']}" if document.get("url") else ""
+        yield f"── {document['origin']} #{document['part']}  {document['id'][:12]}{url}{reason}"
         yield from _scores(document)
         yield document["text"][:SHOWN]
         if len(document["text"]) > SHOWN:

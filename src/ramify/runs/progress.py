@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ramify.ground.errors import RamifyError
+from ramify.ground.errors import RamifyError, Stopped
 from ramify.ground.units import show_count, show_seconds
 from ramify.runs.engine import Engine
 from ramify.runs.lab import Lab
 from ramify.runs.plan import Item, Plan
 
+SHOWN = 6  # of the steps that wait
 LINE_SECONDS = 10.0  # between lines of one step, where there is no terminal
 
 
@@ -27,9 +29,32 @@ def watch(
     parallel: str = "ddp",
     ray: str | None = None,
 ) -> None:
-    """Run a plan and show how it goes."""
+    """Run a plan and show how it goes, and at the end which steps were not made and what waits for them."""
     engine = Engine(lab, processes=processes, parallel=parallel, ray=ray)
     console = Console(highlight=False)
+    try:
+        _watch(engine, plan, console)
+    finally:
+        for line in not_made(engine.failed, engine.held):
+            _print(line)
+
+
+def not_made(failed: Mapping[str, RamifyError], held: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each of several steps that failed, and one for those that wait for them.
+
+    Of one alone only its name is told: the door tells its error anyway.
+    """
+    told = {name: error for name, error in failed.items() if not isinstance(error, Stopped)}
+    if len(told) > 1:
+        for name, error in told.items():
+            yield f"not made: {name}: {error}"
+    if told and held:
+        more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+        whom = f"not made: {next(iter(told))}; waiting for it" if len(told) == 1 else "waiting"
+        yield f"{whom}: {', '.join(held[:SHOWN])}{more}"
+
+
+def _watch(engine: Engine, plan: Plan, console: Console) -> None:
     if not console.is_terminal:
         engine.run(plan, Lines(len(plan.to_do)))
         return
