@@ -97,10 +97,7 @@ def test_fifteen_languages_have_a_classifier_each_and_java_the_lower_threshold(
 
 
 def test_licences_that_are_asked_for_are_looked_at_before_labels_are_paid_for() -> None:
-    with pytest.raises(BadInput, match="no column that tells them; name it: license_column"):
-        load("stack_edu", {"licenses": '["mit"]'})
-    asked = {"licenses": '["mit"]', "license_column": "licenses", "languages": '["go"]'}
-    found = load("stack_edu", asked)
+    found = load("stack_edu", {"licenses": '["mit"]', "languages": '["go"]'})
     labels = found.by_name["go/labels"]
     assert labels.refs()["corpus"].name == "go/licensed"
 

@@ -30,7 +30,8 @@ def sample(
 
     Kept rows have the columns of their file and `in` (the folder they lie in); dropped ones `reason` too.
     `why` is the beginning of a reason (`too_short`), `label` one corpus of a Dedup. Texts are read
-    for the chosen rows alone, of at most so many `tables`, drawn by the seed too (None: all). Raises NotFound, naming what there is, if nothing fits; `name` is what the folder is called.
+    for the chosen rows alone, of at most so many `tables`, drawn by the seed too (None: all). Raises
+    NotFound, naming what there is, if nothing fits; `name` is what the folder is called there.
     """
     kept = kept and why is None
     fitting = [

@@ -3,7 +3,8 @@
 each language: files ─┬► licences? ─┬─► labels ─► classifier ─► scored ─► 3 and more (Java: 2)
                       └─ tokenizer ◄┘       ─► near-duplicates ─► given shares? ─► its tokens
 
-What cannot be made of one language holds back no other: only shares need all of them.
+What cannot be made of one language holds back no other: only shares, and a tokenizer that is to be
+trained, need files of all of them.
 """
 
 from __future__ import annotations
@@ -67,11 +68,6 @@ def recipe(
     """
     if unknown := [each for each in (*languages, *(folders or {})) if each not in LANGUAGES]:
         raise BadInput(f"no rubric for {unknown[0]!r}", hint=f"there are: {', '.join(LANGUAGES)}")
-    if licenses and license_column is None:
-        raise BadInput(
-            "licenses are asked for, and no column that tells them",
-            hint="name it: license_column (--set license_column=NAME)",
-        )
     labelling = Labelling(
         model=model, server=server, keys=keys, sample=sample, cap=label_tokens, encoder=encoder,
         group=group, seed=seed,
