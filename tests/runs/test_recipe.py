@@ -315,6 +315,7 @@ OTHER: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 BESIDE: dict[str, dict[str, Any]] = {  # what changes no result
+    "read": {"require": ("url",)},
     "fetch": {"tries": 9, "at_once": 2, "timeout_seconds": 9.0},
     "tokenize": {"shard_tokens": 4096, "dtype": "uint32", "encoder": "tokenizers"},
     "broughttokens": {"shard_tokens": 4096},

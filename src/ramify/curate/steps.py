@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -144,6 +144,8 @@ class Read(Step):
     With `sample`, only that share of the source is read, and what was left unread is counted. Of the
     columns in `require`, what is read first must have some value: a later step has no use for less.
     """
+
+    conduct: ClassVar[frozenset[str]] = frozenset({"require"})
 
     source: Source
     filters: tuple[Filter, ...] | None = None  # None: those that suit the source
