@@ -94,7 +94,7 @@ def read_labelled(step: Classify, given: Input) -> Labelled:
     texts: list[str] = []
     groups: list[str] = []
     labels: list[Floats] = []
-    for path in corpora.shards(given):
+    for path in corpora.documents(given):
         corpora.column_of(path, step.column)
         table = pq.read_table(path)
         found = table[step.column].cast(pa.float64()).to_numpy()

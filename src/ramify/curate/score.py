@@ -22,6 +22,7 @@ from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier
 from ramify.curate.corpora import Floats
 from ramify.curate.ledger import Ledger
+from ramify.curate.passing import batches
 from ramify.curate.quality_steps import Score
 from ramify.curate.read import COUNTS
 from ramify.curate.tables import writing
@@ -62,7 +63,7 @@ def run_score(step: Score, inputs: Mapping[str, Input], out: Path, tell: Tell) -
 
     Goes on after the last shard that an earlier attempt finished.
     """
-    found = corpora.shards(inputs["corpus"], step.part)
+    found = corpora.documents(inputs["corpus"], step.part)
     plan = {"shards": len(found), "input": inputs["corpus"].fingerprint}
     ledger = Ledger(out, plan, ["documents/*.parquet"])
     cascade = Cascade(step, inputs)
@@ -103,7 +104,7 @@ def _score_shard(
     sizes = {unit: np.zeros(len(cuts), np.int64) for unit in UNITS}
     refined = 0
     with writing({target: schema}) as (table,):
-        for rows in corpora.batches(path):
+        for rows in batches(path):
             texts = rows["text"].to_pylist()
             scores, second = cascade.score(texts)
             columns = {step.column: pa.array(scores)}
