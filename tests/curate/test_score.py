@@ -110,6 +110,28 @@ def test_tokens_are_counted_where_a_tokenizer_is_given(
     assert sorted(kept["tokens"], reverse=True) == kept["tokens"]
 
 
+def test_what_was_held_out_is_scored_counted_and_stays_held_out(
+    classifiers: tuple[Input, Input], tmp_path: Path
+) -> None:
+    rows = graded(90, seed=4)
+    given = written(tmp_path / "c", rows[:60])
+    held = written(tmp_path / "h", rows[60:]).path / "documents"
+    held.rename(given.path / "held_out")
+    facts = score({"corpus": given, "classifier": classifiers[0]}, tmp_path / "scored")
+    documents, held_out = (made(tmp_path / "scored" / x) for x in ("documents", "held_out"))
+    assert [x["id"] for x in documents + held_out] == [x["id"] for x in rows]
+    assert (facts["seen"], facts["kept"], facts["held_out"]) == (90, 90, 30)
+    told = json.loads((tmp_path / "scored" / "counts.json").read_text())
+    size = sum(len(x["text"].encode()) for x in rows)
+    assert (told["bytes"]["kept"], told["kept_at"]["bytes"][0]) == (size, size)
+    assert told["kept_at"]["documents"][0] == 90
+    scored = Input(tmp_path / "scored", {}, "scored")
+    chosen = select(scored, tmp_path / "good", at_least=2)
+    good = made(tmp_path / "good" / "held_out")
+    assert [x["id"] for x in good] == [x["id"] for x in held_out if x["score"] >= 1.5]
+    assert 0 < chosen["held_out"] == len(good) < 30
+
+
 @for_all(
     st.lists(st.tuples(st.floats(-1, 4), st.integers(0, 9)), max_size=40),
     st.lists(st.floats(-1, 4), min_size=1, max_size=9),

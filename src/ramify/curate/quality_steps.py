@@ -160,6 +160,9 @@ class Classify(Step):
 class Score(Step):
     """A corpus with the score of a classifier as a column, nothing dropped.
 
+    What was held out is scored too and stays held out; counts, and the curve of what each cut keeps,
+    are of all documents.
+
     With `refine` it is a cascade: where the first score is within `margin` of what rounds to a
     threshold of `near` (2.5 for 3), the second classifier's stands, and the column `{column}_by` says whose it is.
     """
