@@ -45,6 +45,9 @@ class Cascade:
             self._second = Classifier.load(inputs["refine"].path, step.batch)
         self._near = np.array([measures.cut_of(threshold) for threshold in step.near])
         self._margin = step.margin
+        scales = [each.model for each in (self.first, self._second) if each is not None]
+        self.lowest = min(model.lowest for model in scales)
+        self.highest = max(model.highest for model in scales)
 
     def score(self, texts: list[str]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Return the scores, and which of them are the second classifier's."""
@@ -67,8 +70,8 @@ def run_score(step: Score, inputs: Mapping[str, Input], out: Path, tell: Tell) -
     found = corpora.shards(inputs["corpus"], step.part)
     ledger = Ledger(out, plan_of(found, inputs["corpus"]), MADE_IN)
     cascade = Cascade(step, inputs)
-    model = cascade.first.model
-    cuts = model.lowest + np.arange((model.highest - model.lowest) * STEPS + 1) / STEPS
+    # from the lowest score there can be, so that the first cut keeps everything
+    cuts = cascade.lowest + np.arange((cascade.highest - cascade.lowest) * STEPS + 1) / STEPS
     count = _counter(inputs.get("tokenizer"))
     work = partial(_score_shard, step, cascade, cuts, count)
     for entry, made in each(work, found[len(ledger.shards) :], out):
