@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ramify.curate import measures
 from ramify.curate.classifier import Classifier
-from ramify.curate.classify import fold_numbers, run_classify
+from ramify.curate.classify import fold_numbers, joined, run_classify
 from ramify.curate.features import featurizer, windows
 from ramify.curate.quality_steps import Classify, Encoder, Linear
 from ramify.ground.errors import BadInput, Corrupt, NotFound
@@ -90,6 +90,40 @@ def test_a_group_is_never_on_both_sides_of_a_fold(groups: list[str], folds: int)
     numbers = fold_numbers(groups, folds, "domain")
     assert set(numbers.tolist()) == set(range(folds))
     assert len({*zip(groups, numbers.tolist(), strict=True)}) == len(set(groups))
+
+
+@for_all(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.binary(max_size=1)), max_size=20))
+def test_groups_that_share_a_text_are_one_and_no_others_are(
+    documents: list[tuple[str, bytes]],
+) -> None:
+    found = joined([group for group, _ in documents], [text for _, text in documents])
+    together = [{group} for group, _ in documents]  # grown until nothing is shared any more
+    for _ in documents:
+        for mine, (_, text) in zip(together, documents, strict=True):
+            for others, (group, same) in zip(together, documents, strict=True):
+                if text == same or group in mine:
+                    mine |= others
+    for one, mine in zip(found, together, strict=True):
+        assert one in mine
+        assert {
+            name for name, (group, _) in zip(found, documents, strict=True) if group in mine
+        } == {one}
+
+
+def test_one_text_of_two_domains_is_never_on_both_sides_of_a_fold(tmp_path: Path) -> None:
+    rows = graded(60)
+    copies = [
+        {**row("  " + x["text"].replace(" ", "\n"), n, label=x["label"]), "origin": f"copies{n}/"}
+        for n, x in enumerate(rows)
+    ]
+    for n, copy in enumerate(copies):
+        copy["id"] = f"{n:032x}"
+    train(written(tmp_path / "l", rows + copies), tmp_path / "out")
+    fold = [x["fold"] for x in made(tmp_path / "out")]
+    assert fold[:60] == fold[60:]
+    assert set(fold) == set(range(5))
+    told = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert told["trained_on"]["domains"] == 20 + 60
 
 
 @pytest.mark.shared

@@ -1,14 +1,14 @@
 """Trains a classifier on labels, and tells out of fold what it is worth.
 
-labels ─► features ─► folds by domain ─► scores out of fold ─► calibration ─► card.json
-               └────► ridge on all ──────────────────────────────┴─► classifier.json, weights
+labels ─► features ─► folds by domain and text ─► scores out of fold ─► calibration ─► card.json
+               └────► ridge on all ───────────────────────────────────────┴─► classifier.json, weights
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
+from scipy.sparse import csgraph
 
 from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier, Model
 from ramify.curate.features import EXTRA, Floats, Head, featurizer
 from ramify.curate.quality_steps import Classify
+from ramify.curate.sieve import digest
 from ramify.ground import files
 from ramify.ground.errors import BadInput
 from ramify.ground.extras import need
@@ -59,7 +61,8 @@ def run_classify(
         made.append(featurize(data.texts[first : first + CHUNK]))
         tell(min(first + CHUNK, len(data.texts)), len(data.texts), "documents", "features")
     features = _stacked(made)
-    folds = fold_numbers(data.groups, step.folds, step.group, step.seed)
+    groups = joined(data.groups, [digest(text) for text in data.texts])
+    folds = fold_numbers(groups, step.folds, step.group, step.seed)
     raw = out_of_fold(features, data.labels, folds, step.method.alpha)
     slope, offset = measures.line(raw, data.labels)
     scores = slope * raw + offset
@@ -139,6 +142,26 @@ def _stacked(made: Sequence[Any]) -> Any:
     return sparse.vstack(made, format="csr")
 
 
+def joined(groups: Sequence[str], texts: Sequence[bytes]) -> list[str]:
+    """Return each document's group, groups that share a text being one, by the name of its first.
+
+    `texts` are the hashes of the documents' texts.
+    """
+    group, text = _numbered(groups), _numbered(texts)
+    names = list(dict.fromkeys(groups))
+    size = len(names) + int(text.max(initial=-1)) + 1
+    edges = sparse.coo_array((np.ones(len(group)), (group, len(names) + text)), (size, size))
+    _, component = csgraph.connected_components(edges, directed=False)
+    _, first, which = np.unique(component[: len(names)], return_index=True, return_inverse=True)
+    return [names[number] for number in first[which[group]].tolist()]
+
+
+def _numbered(values: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+    """Return a number for each value, equal ones the same, in the order of their first."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
+
+
 def fold_numbers(
     groups: Sequence[str], folds: int, by: str, seed: int = 0
 ) -> npt.NDArray[np.int64]:
@@ -146,7 +169,8 @@ def fold_numbers(
     different = len(set(groups))
     if different < folds:
         raise BadInput(
-            f"the labels come from {different} {by}{'s' * (different != 1)}, fewer than {folds} folds",
+            f"the labels come from {different} {by}{'s' * (different != 1)}, fewer than {folds} folds"
+            " (those that share a text count as one)",
             hint="set group=document (ramify run ... --set group=document), or fewer folds",
         )
     numbers = np.empty(len(groups), np.int64)
@@ -196,7 +220,7 @@ def _card(
             "annotation": _annotation(given),
         },
         "method": step.method.model_dump(),
-        "measured": f"out of fold, {step.folds} folds by {step.group}",
+        "measured": f"out of fold, {step.folds} folds by {step.group}, equal texts in one fold",
         "calibration": {
             "slope": model.slope,
             "offset": model.offset,

@@ -138,10 +138,10 @@ Method = Annotated[Linear | Encoder, Field(discriminator="kind")]
 class Classify(Step):
     """A classifier trained on labels: how well it does, told out of fold, and the model itself.
 
-    Folds are cut by `group`: documents of one domain (or origin) are never on both sides. For each
-    of `thresholds` (None: every whole label but the lowest) stands the F1, beside that of a baseline
-    that knows only the length. `batch` is how many windows an encoder takes at once: scores differ
-    by it in rounding alone.
+    Folds are cut by `group`: documents of one domain (or origin) are never on both sides, nor are
+    those of one text (but for white space), wherever they are from. For each of `thresholds` (None:
+    every whole label but the lowest) stands the F1, beside that of a baseline that knows only the
+    length. `batch` is how many windows an encoder takes at once: scores differ by it in rounding alone.
     """
 
     conduct: ClassVar[frozenset[str]] = frozenset({"batch"})
