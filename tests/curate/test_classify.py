@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from ramify.curate import measures
+from ramify.curate import classify, measures
 from ramify.curate.classifier import Classifier
 from ramify.curate.classify import fold_numbers, joined, run_classify
 from ramify.curate.features import featurizer, windows
@@ -124,6 +125,22 @@ def test_one_text_of_two_domains_is_never_on_both_sides_of_a_fold(tmp_path: Path
     assert set(fold) == set(range(5))
     told = json.loads((tmp_path / "out" / "card.json").read_text())
     assert told["trained_on"]["domains"] == 20 + 60
+
+
+def test_texts_are_not_all_in_memory_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{**x, "text": x["text"] + " " + "x" * 100_000} for x in graded(160)]  # 16 MB
+    given = written(tmp_path / "l", rows, per_file=20)
+    method = Linear(bits=8, excerpt_characters=1000)
+    train(given, tmp_path / "first", method=method)  # what is imported is not what is measured
+    monkeypatch.setattr(classify, "CHUNK", 16)
+    tracemalloc.start()
+    train(given, tmp_path / "out", method=method)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+    assert contents(tmp_path / "out") == contents(tmp_path / "first")
 
 
 @pytest.mark.shared

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from scipy.sparse import csgraph
 from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier, Model
 from ramify.curate.features import EXTRA, Floats, Head, featurizer
+from ramify.curate.passing import batches
 from ramify.curate.quality_steps import Classify
 from ramify.curate.sieve import digest
 from ramify.ground import files
@@ -38,12 +40,13 @@ CHUNK = 512  # texts whose features are made at a time
 
 @dataclass(frozen=True)
 class Labelled:
-    """The labelled documents: their ids, texts, labels, and what keeps them on one side of a fold."""
+    """The labelled documents but their texts, which are read again for features, some at a time."""
 
     ids: list[str]
-    texts: list[str]
     labels: Floats
-    groups: list[str]
+    groups: list[str]  # never on both sides of a fold
+    texts: list[bytes]  # the hash of each
+    words: list[int]  # in each
 
 
 def run_classify(
@@ -55,14 +58,9 @@ def run_classify(
     """
     data = read_labelled(step, inputs["labels"])
     thresholds = _thresholds(step, data.labels)
-    featurize = featurizer(step.method, step.batch)
-    made = []
-    for first in range(0, len(data.texts), CHUNK):
-        made.append(featurize(data.texts[first : first + CHUNK]))
-        tell(min(first + CHUNK, len(data.texts)), len(data.texts), "documents", "features")
-    features = _stacked(made)
-    groups = joined(data.groups, [digest(text) for text in data.texts])
+    groups = joined(data.groups, data.texts)
     folds = fold_numbers(groups, step.folds, step.group, step.seed)
+    features = _features(step, inputs["labels"], len(data.ids), tell)
     raw = out_of_fold(features, data.labels, folds, step.method.alpha)
     slope, offset = measures.line(raw, data.labels)
     scores = slope * raw + offset
@@ -94,19 +92,17 @@ def run_classify(
 def read_labelled(step: Classify, given: Input) -> Labelled:
     """Return the labelled documents in the order of the corpus; BadInput if all have one label."""
     ids: list[str] = []
-    texts: list[str] = []
-    groups: list[str] = []
     labels: list[Floats] = []
-    for path in corpora.documents(given):
-        corpora.column_of(path, step.column)
-        table = pq.read_table(path)
-        found = table[step.column].cast(pa.float64()).to_numpy()
-        keep = np.isfinite(found)
-        table = table.filter(pa.array(keep))
-        ids += table["id"].to_pylist()
-        texts += table["text"].to_pylist()
-        groups += _groups(step, table)
-        labels.append(found[keep])
+    groups: list[str] = []
+    hashes: list[bytes] = []
+    words: list[int] = []
+    for rows in _labelled_rows(step, given):
+        texts = rows["text"].to_pylist()
+        labels.append(rows[step.column].cast(pa.float64()).to_numpy())
+        ids += rows["id"].to_pylist()
+        groups += _groups(step, rows)
+        hashes += map(digest, texts)
+        words += (len(text.split()) for text in texts)
     every = np.concatenate(labels)
     if len(every) and np.ptp(every) == 0:
         raise BadInput(
@@ -117,7 +113,27 @@ def read_labelled(step: Classify, given: Input) -> Labelled:
         raise BadInput(
             f"{len(every)} labels are too few for {step.folds} folds", hint="label more documents"
         )
-    return Labelled(ids, texts, every, groups)
+    return Labelled(ids, every, groups, hashes, words)
+
+
+def _labelled_rows(step: Classify, given: Input) -> Iterator[pa.Table]:
+    """Yield the rows that have a label, some at a time, in the order of the corpus."""
+    for path in corpora.documents(given):
+        corpora.column_of(path, step.column)
+        for rows in batches(path):
+            labels = rows[step.column].cast(pa.float64()).to_numpy()
+            yield rows.filter(pa.array(np.isfinite(labels)))
+
+
+def _features(step: Classify, given: Input, total: int, tell: Tell) -> Any:
+    """Return the features of all labelled documents; their texts are held a CHUNK at a time."""
+    featurize = featurizer(step.method, step.batch)
+    texts = (text for rows in _labelled_rows(step, given) for text in rows["text"].to_pylist())
+    made: list[Any] = []
+    while some := list(islice(texts, CHUNK)):
+        made.append(featurize(some))
+        tell(min(len(made) * CHUNK, total), total, "documents", "features")
+    return _stacked(made)
 
 
 def _groups(step: Classify, table: pa.Table) -> list[str]:
@@ -193,10 +209,9 @@ def out_of_fold(
     return raw
 
 
-def length_alone(texts: Sequence[str], labels: Floats, folds: npt.NDArray[np.int64]) -> Floats:
+def length_alone(words: Sequence[int], labels: Floats, folds: npt.NDArray[np.int64]) -> Floats:
     """Return scores out of fold of a baseline that knows how many words there are, and nothing else."""
-    words = np.log1p([len(text.split()) for text in texts]).reshape(-1, 1)
-    raw = out_of_fold(words, labels, folds, 1e-6)
+    raw = out_of_fold(np.log1p(words).reshape(-1, 1), labels, folds, 1e-6)
     slope, offset = measures.line(raw, labels)
     return slope * raw + offset
 
@@ -209,7 +224,7 @@ def _card(
     scores: Floats,
     model: Model,
 ) -> dict[str, Any]:
-    baseline = length_alone(data.texts, data.labels, folds)
+    baseline = length_alone(data.words, data.labels, folds)
     return {
         "trained_on": {
             "labels": given.record.get("name"),
