@@ -74,6 +74,15 @@ def test_scores_are_calibrated_on_the_scale(trained: Path) -> None:
     assert found[0] > found[1]
 
 
+def test_the_card_says_what_the_line_was_fitted_on(trained: Path) -> None:
+    told = json.loads((trained / "card.json").read_text())["calibration"]
+    assert told["fitted_on"].startswith("the scores out of fold that this card measures")
+    rows = made(trained)
+    labels, scores = (np.array([x[key] for x in rows]) for key in ("label", "score"))
+    raw = (scores - told["offset"]) / told["slope"]
+    assert measures.line(raw, labels) == pytest.approx((told["slope"], told["offset"]))
+
+
 def test_it_is_the_same_bits_again_and_nothing_is_pickled(trained: Path, tmp_path: Path) -> None:
     asked = {"labeller": {"kind": "asked", "model": "m"}, "rubric": {"name": "r", "text": "Judge."}}
     train(written(tmp_path / "labels", graded(200), step=asked), tmp_path / "out")

@@ -35,6 +35,11 @@ from ramify.ground.step import Input, Tell
 
 CARD = "card.json"
 PREDICTIONS = "predictions.parquet"
+FITTED_ON = (
+    "the scores out of fold that this card measures: slope and offset have seen their labels, which"
+    " can flatter errors, F1 at a threshold, confusion and reliability; AUC and best F1 go by"
+    " order, which no slope above 0 changes"
+)
 CHUNK = 512  # texts whose features are made at a time
 
 
@@ -239,6 +244,7 @@ def _card(
         "calibration": {
             "slope": model.slope,
             "offset": model.offset,
+            "fitted_on": FITTED_ON,
             "reliability": measures.reliability(data.labels, scores),
         },
         "classifier": measures.measured(data.labels, scores, model.thresholds),

@@ -141,7 +141,9 @@ class Classify(Step):
     Folds are cut by `group`: documents of one domain (or origin) are never on both sides, nor are
     those of one text (but for white space), wherever they are from. For each of `thresholds` (None:
     every whole label but the lowest) stands the F1, beside that of a baseline that knows only the
-    length. `batch` is how many windows an encoder takes at once: scores differ by it in rounding alone.
+    length. Scores are put on the scale of the labels by a line, whose two numbers are fitted on the
+    same scores out of fold that the card measures. `batch` is how many windows an encoder takes at
+    once: scores differ by it in rounding alone.
     """
 
     conduct: ClassVar[frozenset[str]] = frozenset({"batch"})
