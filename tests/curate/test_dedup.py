@@ -192,6 +192,36 @@ def test_who_is_held_out_does_not_change_when_documents_are_added(tmp_path: Path
     assert {x["origin"] for x in rows(tmp_path / "1/seed/a/held_out")} != held[0]
 
 
+@pytest.mark.parametrize(("share", "seed"), [(0, 0), (0.2, 0), (0.2, 1)])
+def test_what_was_held_out_before_is_held_out_again_and_no_copy_of_it_is_kept(
+    share: float, seed: int, tmp_path: Path
+) -> None:
+    run(tmp_path, {"a": corpus("a", 60)}, "first", held_out=0.2)
+    folder = tmp_path / "first" / "a"
+    before = rows(folder / "held_out")
+    copies = [row(x["text"], f"copy/{n}") for n, x in enumerate(before)]
+    path = folder / "documents" / "99999.parquet"
+    pq.write_table(
+        pa.Table.from_pylist(copies, pq.read_schema(folder / "held_out/00000.parquet")), path
+    )
+    step = Dedup(
+        name="t", corpora={"a": Ref(name="a")}, held_out=share, held_out_least=1, seed=seed, keep_index=True
+    )  # fmt: skip
+    out = tmp_path / "second"
+    out.mkdir()
+    facts = run_dedup(step, {"corpora.a": Input(folder, {}, "a")}, out, quiet)["corpora"]["a"]
+    trained, held = rows(out / "a/documents"), rows(out / "a/held_out")
+    assert facts["seen"] == 60 + len(copies) == len(trained) + len(held) + len(copies)
+    texts = {x["text"] for x in before}
+    assert texts <= {x["text"] for x in held}
+    assert not texts & {x["text"] for x in trained}
+    assert len(rows(out / "dropped")) == facts["dropped"] == len(copies)
+    if not (share and seed):
+        assert len(held) == len(before)
+    indexed = [pq.read_metadata(x).num_rows for x in (out / "index/a").glob("*.parquet")]
+    assert sum(indexed) == len(trained) + len(held)
+
+
 @pytest.mark.parametrize("least", [1, 7])
 def test_at_least_so_many_documents_are_held_out(least: int, tmp_path: Path) -> None:
     run(tmp_path, {"a": corpus("a", 60)}, held_out=0.001, held_out_least=least)

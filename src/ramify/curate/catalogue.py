@@ -1,7 +1,7 @@
 """Every document of several corpora without its text: its rank, its corpus, where it is looked up.
 
-A rank is a document's place in the order of who is kept: those of an earlier deduplication, then by
-corpus, then by id.
+A rank is a document's place in the order of who is kept: those of an earlier deduplication, then what
+was held out, so that what is measured on stays as it is, then by corpus, then by id.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ramify.curate.corpora import PLACES
 from ramify.curate.steps import Dedup
 from ramify.curate.tables import shards_of
 from ramify.ground import stop
@@ -43,10 +44,15 @@ class Shard:
 
     label: str
     path: Path
-    name: str  # of every file made from it
+    file: str  # what its files are called among those of its corpus
     first: int
     documents: int
     index: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What its files are called where those of all corpora lie together."""
+        return f"{self.label}-{self.file}"
 
     @property
     def stretch(self) -> slice:
@@ -55,8 +61,8 @@ class Shard:
 
     @property
     def was_held_out(self) -> bool:
-        """Whether an earlier deduplication held its documents out."""
-        return self.index is not None and self.path.parent.name == "held_out"
+        """Whether its documents were held out earlier."""
+        return self.path.parent.name == "held_out"
 
 
 @dataclass(frozen=True)
@@ -91,15 +97,15 @@ def read_catalogue(step: Dedup, inputs: Mapping[str, Input]) -> Catalogue:
     """
     shards: list[Shard] = []
     tables: list[pa.Table] = []
-    for label, path, index in _paths(step, inputs):
+    for label, path, file, index in _paths(step, inputs):
         table = _columns(step, label, path)
         if table.num_rows:
             first = sum(shard.documents for shard in shards)
-            name = f"{label}-{path.name}"
-            shards.append(Shard(label, path, name, first, table.num_rows, index))
+            shards.append(Shard(label, path, file, first, table.num_rows, index))
             tables.append(table)
     for label in step.priority:
-        if not any(shard.label == label and shard.index is None for shard in shards):
+        here = [x for x in shards if x.label == label and x.index is None]
+        if all(shard.was_held_out for shard in here):
             raise BadInput(
                 f"corpus {label!r} holds no documents",
                 hint="name a corpus that a Read step has made",
@@ -107,19 +113,24 @@ def read_catalogue(step: Dedup, inputs: Mapping[str, Input]) -> Catalogue:
     return _catalogue(step, shards, pa.concat_tables(tables))
 
 
-def _paths(step: Dedup, inputs: Mapping[str, Input]) -> Iterator[tuple[str, Path, Path | None]]:
-    """Yield (label, file, index): of what was kept earlier with its index, of the corpora without."""
+def _paths(
+    step: Dedup, inputs: Mapping[str, Input]
+) -> Iterator[tuple[str, Path, str, Path | None]]:
+    """Yield (label, path, file, index): of what was kept earlier with its index, of the corpora without."""
     for number in range(len(step.against)):
         folder = inputs[f"against.{number}"].path
         for index in sorted((folder / INDEX).glob("*/*.parquet")):
             label = index.parent.name
-            for kept in ("documents", "held_out"):
-                path = folder / label / kept / index.name
+            for place in PLACES:
+                path = folder / label / place / index.name
                 if path.exists():
-                    yield label, path, index
+                    yield label, path, index.name, index
     for label in step.priority:
-        for path in shards_of(inputs[f"corpora.{label}"].path / "documents"):
-            yield label, path, None
+        for place in PLACES:
+            for path in shards_of(inputs[f"corpora.{label}"].path / place):
+                # files of both places are written into both
+                file = path.name if place == "documents" else f"{place}-{path.name}"
+                yield label, path, file, None
 
 
 def _columns(step: Dedup, label: str, path: Path) -> pa.Table:
@@ -165,7 +176,8 @@ def _catalogue(step: Dedup, shards: list[Shard], table: pa.Table) -> Catalogue:
     last = len(step.priority)
     labels = [last if x.index else step.priority.index(x.label) for x in shards]
     corpus = np.repeat(np.array(labels, np.uint16), [shard.documents for shard in shards])
-    place = _order(table["id"], np.where(corpus == last, 0, corpus + 1))
+    held = np.repeat([x.was_held_out for x in shards], [x.documents for x in shards])
+    place = _order(table["id"], np.where(corpus == last, 0, corpus + 1 + np.where(held, 0, last)))
     rank = np.empty_like(place)
     rank[place] = np.arange(len(place))
     weight = table["weight"].to_numpy()
@@ -182,7 +194,7 @@ def _catalogue(step: Dedup, shards: list[Shard], table: pa.Table) -> Catalogue:
 
 
 def _order(ids: pa.ChunkedArray, first: npt.NDArray[Any]) -> I64:
-    """Return the documents by corpus, then id: who is kept first."""
+    """Return the documents by what goes first, then id: who is kept first."""
     halves = _numbers(ids)
     order = np.lexsort((halves[:, 1], halves[:, 0], first))
     same = (np.diff(halves[order], axis=0) == 0).all(axis=1) & (np.diff(first[order]) == 0)

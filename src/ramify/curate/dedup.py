@@ -221,7 +221,8 @@ def hold_out(
 ) -> npt.NDArray[np.bool_]:
     """Return, by rank, who is held out of training: the origins of the lowest keys in each corpus.
 
-    An origin held out of one corpus is held out of all. Raises BadInput where a corpus is too small.
+    An origin held out of one corpus, or earlier, is held out of all. Raises BadInput where a corpus is
+    too small.
     """
     keys, corpus = catalogue.key[catalogue.place], catalogue.corpus[catalogue.place]
     stays = ~dropped & (corpus < len(step.priority))
@@ -232,15 +233,16 @@ def hold_out(
             " all of it is near another corpus before it",
             hint="take it out, or put it first",
         )
-    if not step.held_out:
+    chosen = [catalogue.key[shard.stretch] for shard in catalogue.shards if shard.was_held_out]
+    if step.held_out:
+        chosen += [
+            _lowest(step, label, keys[stays & (corpus == number)])
+            for number, label in enumerate(step.priority)
+        ]
+    if not chosen:
         return np.zeros_like(stays)
-    chosen = [
-        _lowest(step, label, keys[stays & (corpus == number)])
-        for number, label in enumerate(step.priority)
-    ]
-    chosen += [catalogue.key[shard.stretch] for shard in catalogue.shards if shard.was_held_out]
     held = stays & np.isin(keys, np.concatenate(chosen))
-    for number, label in enumerate(step.priority):
+    for number, label in enumerate(step.priority if step.held_out else ()):
         here = corpus == number
         _require_half(step, label, int((held & here).sum()), int((stays & here).sum()))
     return np.asarray(held)
@@ -279,8 +281,8 @@ def _write_shard(
         pa.field("corpus", pa.string())
     )
     paths = {
-        out / shard.label / "documents" / shard.path.name: kept_of,
-        out / shard.label / "held_out" / shard.path.name: kept_of,
+        out / shard.label / "documents" / shard.file: kept_of,
+        out / shard.label / "held_out" / shard.file: kept_of,
         out / "dropped" / shard.name: dropped_of,
     }
     size: Counter[str] = Counter()
@@ -329,7 +331,7 @@ def _write_index(
     step: Dedup, shard: Shard, catalogue: Catalogue, gone: npt.NDArray[np.bool_], out: Path
 ) -> Path:
     """Write id and band hashes of a shard's kept documents, for a later deduplication against them."""
-    path = out / INDEX / shard.label / shard.path.name
+    path = out / INDEX / shard.label / shard.file
     names = [f"band_{band:03}" for band in range(step.bands)]
     schema = pa.schema([("id", pa.string()), *((name, pa.uint64()) for name in names)])
     number = catalogue.shards.index(shard)

@@ -197,7 +197,8 @@ class Dedup(Step):
     go first and are not written again. A document kept has `cluster_size`, the documents it stands for.
 
     Then the share `held_out` of the origin files, chosen by a keyed hash, goes to evaluation: at
-    least `held_out_least` documents of each corpus.
+    least `held_out_least` documents of each corpus. What a corpus has held out already goes first, so
+    that no copy of it is kept, and is held out again, with all of its origin file.
     """
 
     corpora: dict[str, Ref]
