@@ -67,6 +67,14 @@ def text(inner: str, **how: Any) -> str:
         ("<p>so \\[x^2\\] is</p>", "so $$x^2$$ is"),
         ("<p>so <mjx-container class='MathJax'><mjx-assistive-mml><math><mi>z</mi></math>"
          "</mjx-assistive-mml></mjx-container> is</p>", "so $z$ is"),
+        *(
+            (
+                f'<p>so <{x}:math xmlns:{x}="http://www.w3.org/1998/Math/MathML"><{x}:mfrac><{x}:mi>a</{x}:mi>'
+                f"<{x}:mrow><{x}:mspace/><{x}:mn>2</{x}:mn></{x}:mrow></{x}:mfrac></{x}:math> is</p>",
+                r"so $\frac{a}{2}$ is",
+            )
+            for x in ("m", "mml", "ns-1")
+        ),
     ],
 )  # fmt: skip
 def test_every_kind_of_mathematics_becomes_latex_once(markup: str, latex: str) -> None:

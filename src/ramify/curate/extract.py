@@ -9,7 +9,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ramify.curate.formulas import BEGIN, HINTS, Formulas, delimited, in_dollars, take_formulas
+from ramify.curate.formulas import (
+    BEGIN,
+    HINTS,
+    Formulas,
+    delimited,
+    in_dollars,
+    take_formulas,
+    unprefixed,
+)
 from ramify.curate.steps import Extraction
 from ramify.ground.extras import need
 
@@ -79,6 +87,8 @@ def extract(page: str, how: Extraction) -> Extracted:
     broken = _too_much(page)
     if broken is not None:
         return Extracted("", broken=broken)
+    if how.formulas and ":math" in page:
+        page = unprefixed(page)
     try:
         tree = need("resiliparse.parse.html", extra=EXTRA).HTMLTree.parse(page)
     except UnicodeEncodeError as error:  # a lone surrogate, from a row of JSON

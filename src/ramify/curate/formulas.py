@@ -50,6 +50,7 @@ DEFINITIONS = re.compile(
 GONE = BEGIN + END  # stands where such LaTeX was
 LEFT_OUT = re.compile(rf"(?:{GONE}(\s*))+")
 BEFORE = 80  # characters looked back over for the beginning of a line
+PREFIXED = re.compile(r"<([A-Za-z][\w-]*):math(?=[\s/>])")
 Node = Any  # a DOM node of resiliparse, which has no types
 
 
@@ -80,6 +81,14 @@ class Formulas:
             return self.found[number]
 
         return MARK.sub(put, text), kept
+
+
+def unprefixed(page: str) -> str:
+    """Return markup whose `<m:math>`, of whatever prefix, is `<math>`: HTML knows no namespaces."""
+    prefixes = set(PREFIXED.findall(page))
+    if not prefixes:
+        return page
+    return re.sub(rf"<(/?)(?:{'|'.join(sorted(prefixes))}):", r"<\1", page)
 
 
 def take_formulas(tree: Any, formulas: Formulas) -> None:
