@@ -231,8 +231,8 @@ class C4(Verdict):
 class FineWeb(Verdict):
     """Drops lists and fragments by how their lines end and repeat (Penedo et al. 2024, 3.6).
 
-    `most_repeated` is that of the code which made FineWeb; the paper prints 0.1. A line that ends in a
-    closing quote does not end a sentence here, as in datatrove today; for FineWeb it did.
+    `most_repeated` is that of the code which made FineWeb; the paper prints 0.1. What is at a number
+    stays, and a closing quote ends no sentence, as in datatrove today; for FineWeb it was otherwise.
     """
 
     kind: Literal["fineweb"] = "fineweb"

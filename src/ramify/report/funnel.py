@@ -105,6 +105,10 @@ def _passage(lab: Lab, name: str, part: str | None) -> Passage | None:
         some = corpora.values() if part is None else [corpora[part]]
         return _of_several(name, record.kind, list(some), part)
     facts = facts if part is None else corpora[part]
+    if record.kind == "fetch":
+        lost = facts["failed"]
+        seen = facts["fetched"] + sum(lost.values())
+        return Passage(name, record.kind, seen, facts["fetched"], None, None, lost)
     if "seen" not in facts:
         return None
     kept = facts.get("kept", facts["seen"])
