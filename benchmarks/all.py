@@ -26,7 +26,7 @@ SCRIPTS = ROOT / "benchmarks"
 KEPT = ROOT / "docs" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"
 NEEDS_GPU = frozenset({"gpu_step"})
-TAKES_HOURS = frozenset({"reproduction"})  # run by --only; it has a page of its own
+ROWS_ALONE = {"reproduction": ["--write-only"]}  # training takes hours: judged from its kept rows
 NEEDED = ("name", "n", "hardware", "figures", "bars")
 HEAD = """<!-- written by benchmarks/all.py from docs/benchmarks/*.json: type make bench -->
 
@@ -53,7 +53,7 @@ def run(name: str) -> bool:
     """Run one benchmark, showing what it says; keep its last line. False if that is no JSON."""
     print(f"── {name}", flush=True)
     last = ""
-    command = [sys.executable, str(SCRIPTS / f"{name}.py")]
+    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *ROWS_ALONE.get(name, [])]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=names(), help="may be repeated")
     parser.add_argument("--write-only", action="store_true", help="run none")
     asked = parser.parse_args()
-    chosen = [] if asked.write_only else asked.only or [n for n in names() if n not in TAKES_HOURS]
+    chosen = [] if asked.write_only else asked.only or names()
     if not asked.only and NEEDS_GPU & {*chosen} and not has_gpu():
         chosen = [name for name in chosen if name not in NEEDS_GPU]
         print(f"no GPU here: {', '.join(sorted(NEEDS_GPU))} left as it was")

@@ -112,20 +112,27 @@ def _left(rows: Sequence[Kept]) -> Iterator[str]:
     yield ""
     for size in ("0.4M", "1M", "2.4M"):
         for arm in ("cooldown", "cosine"):
-            mine = of(core, size=size, arm=arm)
-            seeds = sorted({row["seed"] for row in mine})
-            budgets = sorted({round(row["tokens"] / 1e6, 1) for row in mine})
-            told = (
-                f"seeds {seeds}, budgets of {', '.join(f'{b:g}' for b in budgets)} million tokens"
-                if mine
-                else "not run yet"
-            )
-            yield f"- {size}, {arm}: {told}"
+            yield f"- {size}, {arm}: {_seeds_of_budgets(of(core, size=size, arm=arm))}"
     yield ""
     flops = sum(row.get("flops", 0.0) for row in rows)
     yield f"The branches and cosine runs above took {flops:.2g} FLOPs, counted per matrix product."
     yield "At other sizes shapes, fractions, averages and rates were not varied; nothing was run on a GPU."
     yield ""
+
+
+def _seeds_of_budgets(rows: Sequence[Kept]) -> str:
+    """Return which budgets were run with which seeds, those of the same seeds together."""
+    seeds: dict[float, set[int]] = {}
+    for row in rows:
+        seeds.setdefault(round(row["tokens"] / 1e6, 1), set()).add(row["seed"])
+    budgets: dict[tuple[int, ...], list[float]] = {}
+    for budget in sorted(seeds):
+        budgets.setdefault(tuple(sorted(seeds[budget])), []).append(budget)
+    told = (
+        f"{', '.join(f'{b:g}' for b in of_these)} million tokens with seeds {', '.join(map(str, which))}"
+        for which, of_these in budgets.items()
+    )
+    return "; ".join(told) or "not run yet"
 
 
 def _again() -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ pytest.importorskip("resiliparse")
 from ramify.curate.extract import extract
 from ramify.curate.steps import Extraction
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "web"
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data" / "web"
 WORDS = (
     "A circle is the set of all points of the plane at one distance from a point within it. " * 4
 )
@@ -139,6 +141,75 @@ def test_of_real_pages_every_formula_is_there_and_none_twice() -> None:
             "".join((a or b).split()) for a, b in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", got)
         )
         assert sum(have.values()) == sum(want.values())
+
+
+@pytest.mark.shared
+def test_of_real_pages_the_formulas_read_by_hand_are_there_in_their_order() -> None:
+    """All of the set but the page of bare MathML, which benchmarks/formulas.py compares by KaTeX."""
+    expected = json.loads((ROOT / "benchmarks" / "data" / "ccmath.json").read_text("utf-8"))
+    for row in rows("ccmath_pages"):
+        page = expected[row["id"]]
+        text = re.sub(r"(?ms)^```.*?^```", "", extract(row["html"], Extraction()).text)
+        if page["written"] == "text":  # a list without any markup
+            assert text.split() == " ".join(page["formulas"]).split()
+        elif page["written"] == "AsciiMath":
+            found = re.findall(r"(?s)(?<!\\)`(.+?)(?<!\\)`", text)
+            assert solid(x for x in found if x.strip("\\ ")) == solid(page["formulas"])
+        elif row["id"] != "mathjax-mml-chtml.html":
+            found = re.findall(r"(?s)\$\$(.+?)\$\$|\$(?=\S)([^$]+?)(?<=\S)\$(?!\d)", text)
+            assert solid(a or b for a, b in found) == solid(page["formulas"])
+
+
+def solid(formulas: Iterable[str]) -> list[str]:
+    return ["".join(formula.split()) for formula in formulas]
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        r"\newcommand{\vectwo}[2]{\left[\begin{array}{r}#1 \\ \text{#2} \end{array}\right]}",
+        r"\newcommand\R{\mathbb R} \renewcommand{\S}{s} % the reals",
+        r"\DeclareMathOperator*{\argmin}{arg\,min}",
+        r"\def\set#1{\{#1\}} \definecolor{shade}{gray}{0.9} \require{mhchem}",
+    ],
+)
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<p>so \\({}\\)</p>",
+        "<p>so $${}$$</p>",
+        '<p>so <script type="math/tex">{}</script></p>',
+        '<p>so <span class="math-container">${}$</span></p>',
+    ],
+)
+def test_what_only_defines_commands_is_no_formula(markup: str, definition: str) -> None:
+    found = extract(page(markup.replace("{}", definition) + "<p>and \\(x^2\\).</p>"), Extraction())
+    assert re.search(r"so\s*\n\s*and \$x\^2\$\.$", found.text)
+    assert found.text.count("$") == 2
+    assert (found.formulas_seen, found.formulas_kept) == (1, 1)
+
+
+def test_a_definition_before_a_formula_stays_with_it() -> None:
+    assert r"$\newcommand{\R}{\mathbb R} \R$" in text(r"<p>\(\newcommand{\R}{\mathbb R} \R\)</p>")
+
+
+@pytest.mark.parametrize(
+    ("inside", "kept"),
+    [
+        (f"<img src='a.png'><figcaption>Of {MATH} alone</figcaption>", r"Of $\frac{1}{x}$ alone"),
+        (r"<img src='a.png'><figcaption>Figure \(a_1\)</figcaption>", "Figure $a_1$"),
+        ("<pre><code>x = 1</code></pre>", "```\nx = 1\n```"),
+        ("<table><tr><td>one</td><td>two</td></tr></table>", "one\t\ttwo"),
+    ],
+)
+def test_a_figure_that_holds_more_than_a_picture_is_read(inside: str, kept: str) -> None:
+    assert kept in text(f"<figure class='wp-block'>{inside}</figure><p>{WORDS}</p>")
+
+
+def test_a_figure_that_holds_a_picture_is_left_out_with_its_caption() -> None:
+    assert "A caption" not in text(
+        "<figure><img src='a.png'><figcaption>A caption</figcaption></figure>"
+    )
 
 
 def test_a_page_of_thousands_of_formulas_and_code_blocks_is_read_to_its_end() -> None:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ramify.curate.formulas import HINTS, Formulas, delimited, in_dollars, take_formulas
+from ramify.curate.formulas import BEGIN, HINTS, Formulas, delimited, in_dollars, take_formulas
 from ramify.curate.steps import Extraction
 from ramify.ground.extras import need
 
@@ -92,6 +92,7 @@ def extract(page: str, how: Extraction) -> Extracted:
     marked = len(formulas.found)
     if special and how.code:
         _take_code(tree, formulas)
+    _open_figures(tree)
     best = _attempt(tree, how, formulas, marked, skipping=True)
     seen = marked
     if best.formulas_seen > marked:  # some stand in the text between delimiters
@@ -149,6 +150,19 @@ def _take_code(tree: Any, held: Formulas) -> None:
         mark = held.hold(f"{fence}{found.group(1).lower() if found else ''}\n{code}\n{fence}")
         block = tree.create_element("div")
         block.append_child(tree.create_text_node(mark))
+        node.parent.replace_child(block, node)
+
+
+def _open_figures(tree: Any) -> None:
+    """Make figures that hold more than a picture plain blocks: extraction skips figures whole."""
+    for node in tree.document.query_selector_all("figure, figcaption")[:]:
+        text = node.text
+        formula_or_code = any(each in text for each in (BEGIN, *DELIMITERS))
+        if not formula_or_code and node.query_selector("table, pre") is None:
+            continue
+        block = tree.create_element("div")
+        for child in node.child_nodes[:]:
+            block.append_child(child)
         node.parent.replace_child(block, node)
 
 

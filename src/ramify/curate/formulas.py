@@ -38,6 +38,18 @@ DELIMITED = re.compile(
 TWO = re.compile(r"\$[^$]+(?:\$\$[^$]+)+\$")
 EMPTY = re.compile(r"\$\\(?:begin|end)group\$\n*")  # what some sites wrap an answer in
 DISPLAY = ("\\[", "$$")
+NAME = r"(?:\{\s*\\[A-Za-z]+\s*\}|\\[A-Za-z]+)"
+BRACED = r"\{(?:\\.|[^{}\\]|\{(?:\\.|[^{}\\]|\{(?:\\.|[^{}\\]|\{(?:\\.|[^{}\\]|\{[^{}]*\})*\})*\})*\})*\}"
+# LaTeX of these alone tells how other formulas are written: in its place a reader sees nothing.
+DEFINITIONS = re.compile(
+    rf"(?:\\(?:(?:re|provide)?newcommand|DeclareMathOperator)\*?\s*{NAME}(?:\s*\[[^\]]*\])*\s*{BRACED}"
+    rf"|\\g?def\s*\\[A-Za-z]+[#0-9]*\s*{BRACED}|\\definecolor(?:\s*{BRACED}){{3}}|\\require\s*{BRACED}"
+    r"|%[\w\s]*+|\s)++",
+    re.DOTALL,
+)
+GONE = BEGIN + END  # stands where such LaTeX was
+LEFT_OUT = re.compile(rf"(?:{GONE}(\s*))+")
+BEFORE = 80  # characters looked back over for the beginning of a line
 Node = Any  # a DOM node of resiliparse, which has no types
 
 
@@ -80,7 +92,8 @@ def take_formulas(tree: Any, formulas: Formulas) -> None:
             written = reader(node)
             if written is not None:
                 latex, display = written
-                _replace(tree, node, formulas.mark(latex, display=display) if latex else "")
+                seen = latex and not defines_only(latex)
+                _replace(tree, node, formulas.mark(latex, display=display) if seen else "")
 
 
 def _replace(tree: Any, node: Node, text: str) -> None:
@@ -241,19 +254,35 @@ READERS = (
 HINTS = 'math, script[type^="math/"], [class*="math" i], img[src*="tex" i]'
 
 
+def defines_only(latex: str) -> bool:
+    """Return whether LaTeX does nothing but define commands, so that nothing of it is seen."""
+    return DEFINITIONS.fullmatch(latex) is not None
+
+
+def _within(match: re.Match[str]) -> str:
+    return str(match["round"] or match["square"] or match["double"])
+
+
 def delimited(text: str) -> int:
     """Return how many formulas stand in a text between the delimiters of LaTeX."""
-    return sum(1 for _ in DELIMITED.finditer(text))
+    return sum(not defines_only(_within(match)) for match in DELIMITED.finditer(text))
 
 
 def in_dollars(text: str) -> str:
-    """Return a text whose `\\(...\\)` and `\\[...\\]` are `$...$` and `$$...$$`."""
-    text = EMPTY.sub("", text)
+    """Return a text whose `\\(...\\)` and `\\[...\\]` are `$...$` and `$$...$$`, definitions left out."""
 
     def put(match: re.Match[str]) -> str:
-        inner = match["round"]
-        if inner is not None:
-            return f"${inner.strip()}$"
-        return f"$${(match['square'] or match['double']).strip()}$$"
+        inner = _within(match)
+        if defines_only(inner):
+            return GONE
+        dollars = "$$" if match["round"] is None else "$"
+        return f"{dollars}{inner.strip()}{dollars}"
 
-    return DELIMITED.sub(put, text)
+    return LEFT_OUT.sub(_space, DELIMITED.sub(put, EMPTY.sub("", text)))
+
+
+def _space(match: re.Match[str]) -> str:
+    """Return the space to leave where something was left out: none at the beginning of a line."""
+    start = match.start()
+    before = match.string[max(0, start - BEFORE) : start].rpartition("\n")[2]
+    return match[1] if before.strip() else ""

@@ -31,7 +31,7 @@ STAGES = (  # in the manner of SmolLM2: prose first, then more code, then more m
 
 
 def recipe(
-    budget: Tokens = 2_000_000, vocab: int = 4096, corpus_bytes: Tokens = 12_000_000, seed: int = 0
+    budget: Tokens = 2_000_000, vocab: int = 3072, corpus_bytes: Tokens = 12_000_000, seed: int = 0
 ) -> Recipe:
     """Return the quickstart: three corpora, a trunk of three stages, cooldowns to a quarter, half and all of `budget`."""
     if budget < LEAST:
