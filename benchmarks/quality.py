@@ -130,7 +130,8 @@ def judged(task: Task, method: Method) -> dict[str, Any]:
     features = featurize(task.texts)
     seconds = time.process_time() - began
     value, interval = auc(task, out_of_fold(features, task.better, folds, method.alpha))
-    alone, _ = auc(task, length_alone(task.texts, task.better, folds))
+    words = [len(text.split()) for text in task.texts]
+    alone, _ = auc(task, length_alone(words, task.better, folds))
     size = sum(len(text.encode()) for text in task.texts)
     return {
         "auc": round(value, 4),

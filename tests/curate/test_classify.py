@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from ramify.curate import measures
+from ramify.curate import classify, measures
 from ramify.curate.classifier import Classifier
-from ramify.curate.classify import fold_numbers, run_classify
+from ramify.curate.classify import fold_numbers, joined, run_classify
 from ramify.curate.features import featurizer, windows
 from ramify.curate.quality_steps import Classify, Encoder, Linear
 from ramify.ground.errors import BadInput, Corrupt, NotFound
@@ -73,6 +74,15 @@ def test_scores_are_calibrated_on_the_scale(trained: Path) -> None:
     assert found[0] > found[1]
 
 
+def test_the_card_says_what_the_line_was_fitted_on(trained: Path) -> None:
+    told = json.loads((trained / "card.json").read_text())["calibration"]
+    assert told["fitted_on"].startswith("the scores out of fold that this card measures")
+    rows = made(trained)
+    labels, scores = (np.array([x[key] for x in rows]) for key in ("label", "score"))
+    raw = (scores - told["offset"]) / told["slope"]
+    assert measures.line(raw, labels) == pytest.approx((told["slope"], told["offset"]))
+
+
 def test_it_is_the_same_bits_again_and_nothing_is_pickled(trained: Path, tmp_path: Path) -> None:
     asked = {"labeller": {"kind": "asked", "model": "m"}, "rubric": {"name": "r", "text": "Judge."}}
     train(written(tmp_path / "labels", graded(200), step=asked), tmp_path / "out")
@@ -90,6 +100,56 @@ def test_a_group_is_never_on_both_sides_of_a_fold(groups: list[str], folds: int)
     numbers = fold_numbers(groups, folds, "domain")
     assert set(numbers.tolist()) == set(range(folds))
     assert len({*zip(groups, numbers.tolist(), strict=True)}) == len(set(groups))
+
+
+@for_all(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.binary(max_size=1)), max_size=20))
+def test_groups_that_share_a_text_are_one_and_no_others_are(
+    documents: list[tuple[str, bytes]],
+) -> None:
+    found = joined([group for group, _ in documents], [text for _, text in documents])
+    together = [{group} for group, _ in documents]  # grown until nothing is shared any more
+    for _ in documents:
+        for mine, (_, text) in zip(together, documents, strict=True):
+            for others, (group, same) in zip(together, documents, strict=True):
+                if text == same or group in mine:
+                    mine |= others
+    for one, mine in zip(found, together, strict=True):
+        assert one in mine
+        assert {
+            name for name, (group, _) in zip(found, documents, strict=True) if group in mine
+        } == {one}
+
+
+def test_one_text_of_two_domains_is_never_on_both_sides_of_a_fold(tmp_path: Path) -> None:
+    rows = graded(60)
+    copies = [
+        {**row("  " + x["text"].replace(" ", "\n"), n, label=x["label"]), "origin": f"copies{n}/"}
+        for n, x in enumerate(rows)
+    ]
+    for n, copy in enumerate(copies):
+        copy["id"] = f"{n:032x}"
+    train(written(tmp_path / "l", rows + copies), tmp_path / "out")
+    fold = [x["fold"] for x in made(tmp_path / "out")]
+    assert fold[:60] == fold[60:]
+    assert set(fold) == set(range(5))
+    told = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert told["trained_on"]["domains"] == 20 + 60
+
+
+def test_texts_are_not_all_in_memory_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{**x, "text": x["text"] + " " + "x" * 100_000} for x in graded(160)]  # 16 MB
+    given = written(tmp_path / "l", rows, per_file=20)
+    method = Linear(bits=8, excerpt_characters=1000)
+    train(given, tmp_path / "first", method=method)  # what is imported is not what is measured
+    monkeypatch.setattr(classify, "CHUNK", 16)
+    tracemalloc.start()
+    train(given, tmp_path / "out", method=method)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+    assert contents(tmp_path / "out") == contents(tmp_path / "first")
 
 
 @pytest.mark.shared

@@ -227,12 +227,7 @@ def test_a_step_counts_what_its_tables_hold(lab: Lab, name: str) -> None:
     assert gone or name == "scored"  # else the sums prove little
 
 
-LOSES = pytest.mark.xfail(reason="Score leaves out what was held out")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(x, marks=LOSES if x == "scored" else ()) for x in PASSING]
-)
+@pytest.mark.parametrize("name", PASSING)
 def test_a_step_passes_on_or_drops_each_document_that_it_was_given_once(
     lab: Lab, name: str
 ) -> None:
@@ -290,6 +285,14 @@ def test_a_funnel_of_several_corpora_has_a_row_for_each_that_was_taken(lab: Lab)
         == len([x for place in PLACES[:2] for x in table(lab.at("apportioned/b"), place)])
     )
     assert seen == clean_b[3]
+
+
+@pytest.mark.parametrize("name", ["chosen", "sifted", "sentences", "report", "recall"])
+def test_beside_its_labels_every_chain_meets(lab: Lab, name: str) -> None:
+    rows = [row for row in shown(lab, name) if row[0] != "labels"]
+    assert len(rows) >= 3
+    for (*_, kept), (_, _, seen, _) in pairwise(rows):
+        assert seen == kept
 
 
 def test_labels_are_told_apart_from_the_chain_that_they_stand_beside(lab: Lab) -> None:

@@ -90,6 +90,28 @@ def test_a_cascade_asks_the_second_near_a_threshold_only(
     assert 0 < facts["refined"] == sum(x["score_by"] == "refine" for x in cascade) < 80
 
 
+def test_the_curve_begins_with_everything_where_the_second_scale_reaches_lower(
+    classifiers: tuple[Input, Input], tmp_path: Path
+) -> None:
+    labels = [{**x, "label": max(x["label"], 2.0)} for x in graded(160)]
+    (tmp_path / "high").mkdir()
+    step = Classify(name="h", labels=Ref(name="l"), method=Linear(bits=8))
+    run_classify(step, {"labels": written(tmp_path / "l", labels)}, tmp_path / "high", quiet)
+    rows = graded(80, seed=3)
+    inputs = {
+        "corpus": written(tmp_path / "c", rows),
+        "classifier": Input(tmp_path / "high", {}, "high"),
+        "refine": classifiers[1],
+    }
+    facts = score(inputs, tmp_path / "out", refine=Ref(name="k2"), near=(2.0,), margin=9.0)
+    assert min(x["score"] for x in made(tmp_path / "out" / "documents")) < 2
+    kept = json.loads((tmp_path / "out" / "counts.json").read_text())["kept_at"]
+    size = sum(len(x["text"].encode()) for x in rows)
+    assert (kept["cut"][0], kept["cut"][-1]) == (0, 3)
+    assert (kept["documents"][0], kept["bytes"][0]) == (80, size)
+    assert facts["kept_at"].keys() == {"1", "2", "3"}
+
+
 def test_tokens_are_counted_where_a_tokenizer_is_given(
     classifiers: tuple[Input, Input], tmp_path: Path
 ) -> None:
@@ -108,6 +130,28 @@ def test_tokens_are_counted_where_a_tokenizer_is_given(
     assert kept["tokens"][0] == sum(len(x["text"].split()) for x in rows)
     assert kept["bytes"][0] == sum(len(x["text"].encode()) for x in rows)
     assert sorted(kept["tokens"], reverse=True) == kept["tokens"]
+
+
+def test_what_was_held_out_is_scored_counted_and_stays_held_out(
+    classifiers: tuple[Input, Input], tmp_path: Path
+) -> None:
+    rows = graded(90, seed=4)
+    given = written(tmp_path / "c", rows[:60])
+    held = written(tmp_path / "h", rows[60:]).path / "documents"
+    held.rename(given.path / "held_out")
+    facts = score({"corpus": given, "classifier": classifiers[0]}, tmp_path / "scored")
+    documents, held_out = (made(tmp_path / "scored" / x) for x in ("documents", "held_out"))
+    assert [x["id"] for x in documents + held_out] == [x["id"] for x in rows]
+    assert (facts["seen"], facts["kept"], facts["held_out"]) == (90, 90, 30)
+    told = json.loads((tmp_path / "scored" / "counts.json").read_text())
+    size = sum(len(x["text"].encode()) for x in rows)
+    assert (told["bytes"]["kept"], told["kept_at"]["bytes"][0]) == (size, size)
+    assert told["kept_at"]["documents"][0] == 90
+    scored = Input(tmp_path / "scored", {}, "scored")
+    chosen = select(scored, tmp_path / "good", at_least=2)
+    good = made(tmp_path / "good" / "held_out")
+    assert [x["id"] for x in good] == [x["id"] for x in held_out if x["score"] >= 1.5]
+    assert 0 < chosen["held_out"] == len(good) < 30
 
 
 @for_all(

@@ -68,7 +68,7 @@ def run_annotate(
     Goes on after the last piece that an earlier attempt finished; answers of a piece under way are
     kept too. Raises BadInput if nothing got a label, Failed at the cap or for a dead server.
     """
-    found = corpora.shards(inputs["corpus"], step.part)
+    found = corpora.documents(inputs["corpus"], step.part)
     labels = None
     if isinstance(step.labeller, FromFile):
         labels = from_file(step.labeller)

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ramify.curate import corpora
+from ramify.curate.corpora import PLACES, Shard
 from ramify.curate.ledger import Ledger
-from ramify.curate.passing import PLACES, Shard, batches, corpus_shards, total
+from ramify.curate.passing import batches, total
 from ramify.curate.read import COUNTS
 from ramify.curate.selection_steps import Apportion
 from ramify.curate.tables import writing
@@ -37,7 +38,7 @@ def run_apportion(
     shards = [
         (label, shard)
         for label in sorted(step.corpora)
-        for shard in corpus_shards(inputs[f"corpora.{label}"], step.parts.get(label))
+        for shard in corpora.shards(inputs[f"corpora.{label}"], step.parts.get(label))
     ]
     keep = kept_shares(step, shards)
     made_in = [f"{label}/{place}/*.parquet" for label in step.corpora for place in PLACES]

@@ -41,7 +41,7 @@ def run_sheet(step: Sheet, inputs: Mapping[str, Input], out: Path, tell: Tell) -
     another hash, so that the order tells nothing of the label.
     """
     rows = []
-    for path in corpora.shards(inputs["labels"]):
+    for path in corpora.documents(inputs["labels"]):
         corpora.column_of(path, step.column)
         table = pq.read_table(path)
         where = corpora.domains(table)
@@ -109,7 +109,7 @@ Labelled = Mapping[str, tuple[float, str]]
 
 def _labels(given: Input, column: str) -> dict[str, tuple[float, str]]:
     found: dict[str, tuple[float, str]] = {}
-    for path in corpora.shards(given):
+    for path in corpora.documents(given):
         corpora.column_of(path, column)
         table = pq.read_table(path)
         pairs = zip(table[column].to_pylist(), corpora.domains(table), strict=True)

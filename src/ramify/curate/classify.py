@@ -1,15 +1,16 @@
 """Trains a classifier on labels, and tells out of fold what it is worth.
 
-labels ─► features ─► folds by domain ─► scores out of fold ─► calibration ─► card.json
-               └────► ridge on all ──────────────────────────────┴─► classifier.json, weights
+labels ─► features ─► folds by domain and text ─► scores out of fold ─► calibration ─► card.json
+               └────► ridge on all ───────────────────────────────────────┴─► classifier.json, weights
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
+from scipy.sparse import csgraph
 
 from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier, Model
 from ramify.curate.features import EXTRA, Floats, Head, featurizer
+from ramify.curate.passing import batches
 from ramify.curate.quality_steps import Classify
+from ramify.curate.sieve import digest
 from ramify.ground import files
 from ramify.ground.errors import BadInput
 from ramify.ground.extras import need
@@ -31,17 +35,23 @@ from ramify.ground.step import Input, Tell
 
 CARD = "card.json"
 PREDICTIONS = "predictions.parquet"
+FITTED_ON = (
+    "the scores out of fold that this card measures: slope and offset have seen their labels, which"
+    " can flatter errors, F1 at a threshold, confusion and reliability; AUC and best F1 go by"
+    " order, which no slope above 0 changes"
+)
 CHUNK = 512  # texts whose features are made at a time
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The labelled documents: their ids, texts, labels, and what keeps them on one side of a fold."""
+    """The labelled documents but their texts, which are read again for features, some at a time."""
 
     ids: list[str]
-    texts: list[str]
     labels: Floats
-    groups: list[str]
+    groups: list[str]  # never on both sides of a fold
+    texts: list[bytes]  # the hash of each
+    words: list[int]  # in each
 
 
 def run_classify(
@@ -53,13 +63,9 @@ def run_classify(
     """
     data = read_labelled(step, inputs["labels"])
     thresholds = _thresholds(step, data.labels)
-    featurize = featurizer(step.method, step.batch)
-    made = []
-    for first in range(0, len(data.texts), CHUNK):
-        made.append(featurize(data.texts[first : first + CHUNK]))
-        tell(min(first + CHUNK, len(data.texts)), len(data.texts), "documents", "features")
-    features = _stacked(made)
-    folds = fold_numbers(data.groups, step.folds, step.group, step.seed)
+    groups = joined(data.groups, data.texts)
+    folds = fold_numbers(groups, step.folds, step.group, step.seed)
+    features = _features(step, inputs["labels"], len(data.ids), tell)
     raw = out_of_fold(features, data.labels, folds, step.method.alpha)
     slope, offset = measures.line(raw, data.labels)
     scores = slope * raw + offset
@@ -91,19 +97,17 @@ def run_classify(
 def read_labelled(step: Classify, given: Input) -> Labelled:
     """Return the labelled documents in the order of the corpus; BadInput if all have one label."""
     ids: list[str] = []
-    texts: list[str] = []
-    groups: list[str] = []
     labels: list[Floats] = []
-    for path in corpora.shards(given):
-        corpora.column_of(path, step.column)
-        table = pq.read_table(path)
-        found = table[step.column].cast(pa.float64()).to_numpy()
-        keep = np.isfinite(found)
-        table = table.filter(pa.array(keep))
-        ids += table["id"].to_pylist()
-        texts += table["text"].to_pylist()
-        groups += _groups(step, table)
-        labels.append(found[keep])
+    groups: list[str] = []
+    hashes: list[bytes] = []
+    words: list[int] = []
+    for rows in _labelled_rows(step, given):
+        texts = rows["text"].to_pylist()
+        labels.append(rows[step.column].cast(pa.float64()).to_numpy())
+        ids += rows["id"].to_pylist()
+        groups += _groups(step, rows)
+        hashes += map(digest, texts)
+        words += (len(text.split()) for text in texts)
     every = np.concatenate(labels)
     if len(every) and np.ptp(every) == 0:
         raise BadInput(
@@ -114,7 +118,27 @@ def read_labelled(step: Classify, given: Input) -> Labelled:
         raise BadInput(
             f"{len(every)} labels are too few for {step.folds} folds", hint="label more documents"
         )
-    return Labelled(ids, texts, every, groups)
+    return Labelled(ids, every, groups, hashes, words)
+
+
+def _labelled_rows(step: Classify, given: Input) -> Iterator[pa.Table]:
+    """Yield the rows that have a label, some at a time, in the order of the corpus."""
+    for path in corpora.documents(given):
+        corpora.column_of(path, step.column)
+        for rows in batches(path):
+            labels = rows[step.column].cast(pa.float64()).to_numpy()
+            yield rows.filter(pa.array(np.isfinite(labels)))
+
+
+def _features(step: Classify, given: Input, total: int, tell: Tell) -> Any:
+    """Return the features of all labelled documents; their texts are held a CHUNK at a time."""
+    featurize = featurizer(step.method, step.batch)
+    texts = (text for rows in _labelled_rows(step, given) for text in rows["text"].to_pylist())
+    made: list[Any] = []
+    while some := list(islice(texts, CHUNK)):
+        made.append(featurize(some))
+        tell(min(len(made) * CHUNK, total), total, "documents", "features")
+    return _stacked(made)
 
 
 def _groups(step: Classify, table: pa.Table) -> list[str]:
@@ -139,6 +163,26 @@ def _stacked(made: Sequence[Any]) -> Any:
     return sparse.vstack(made, format="csr")
 
 
+def joined(groups: Sequence[str], texts: Sequence[bytes]) -> list[str]:
+    """Return each document's group, groups that share a text being one, by the name of its first.
+
+    `texts` are the hashes of the documents' texts.
+    """
+    group, text = _numbered(groups), _numbered(texts)
+    names = list(dict.fromkeys(groups))
+    size = len(names) + int(text.max(initial=-1)) + 1
+    edges = sparse.coo_array((np.ones(len(group)), (group, len(names) + text)), (size, size))
+    _, component = csgraph.connected_components(edges, directed=False)
+    _, first, which = np.unique(component[: len(names)], return_index=True, return_inverse=True)
+    return [names[number] for number in first[which[group]].tolist()]
+
+
+def _numbered(values: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+    """Return a number for each value, equal ones the same, in the order of their first."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
+
+
 def fold_numbers(
     groups: Sequence[str], folds: int, by: str, seed: int = 0
 ) -> npt.NDArray[np.int64]:
@@ -146,7 +190,8 @@ def fold_numbers(
     different = len(set(groups))
     if different < folds:
         raise BadInput(
-            f"the labels come from {different} {by}{'s' * (different != 1)}, fewer than {folds} folds",
+            f"the labels come from {different} {by}{'s' * (different != 1)}, fewer than {folds} folds"
+            " (those that share a text count as one)",
             hint="set group=document (ramify run ... --set group=document), or fewer folds",
         )
     numbers = np.empty(len(groups), np.int64)
@@ -169,10 +214,9 @@ def out_of_fold(
     return raw
 
 
-def length_alone(texts: Sequence[str], labels: Floats, folds: npt.NDArray[np.int64]) -> Floats:
+def length_alone(words: Sequence[int], labels: Floats, folds: npt.NDArray[np.int64]) -> Floats:
     """Return scores out of fold of a baseline that knows how many words there are, and nothing else."""
-    words = np.log1p([len(text.split()) for text in texts]).reshape(-1, 1)
-    raw = out_of_fold(words, labels, folds, 1e-6)
+    raw = out_of_fold(np.log1p(words).reshape(-1, 1), labels, folds, 1e-6)
     slope, offset = measures.line(raw, labels)
     return slope * raw + offset
 
@@ -185,7 +229,7 @@ def _card(
     scores: Floats,
     model: Model,
 ) -> dict[str, Any]:
-    baseline = length_alone(data.texts, data.labels, folds)
+    baseline = length_alone(data.words, data.labels, folds)
     return {
         "trained_on": {
             "labels": given.record.get("name"),
@@ -196,10 +240,11 @@ def _card(
             "annotation": _annotation(given),
         },
         "method": step.method.model_dump(),
-        "measured": f"out of fold, {step.folds} folds by {step.group}",
+        "measured": f"out of fold, {step.folds} folds by {step.group}, equal texts in one fold",
         "calibration": {
             "slope": model.slope,
             "offset": model.offset,
+            "fitted_on": FITTED_ON,
             "reliability": measures.reliability(data.labels, scores),
         },
         "classifier": measures.measured(data.labels, scores, model.thresholds),

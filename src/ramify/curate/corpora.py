@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,42 +14,67 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ramify.curate.tables import shards_of
-from ramify.ground import stop
 from ramify.ground.errors import BadInput, NotFound
 from ramify.ground.seeds import derive
 from ramify.ground.step import Input
 
-BATCH_ROWS = 1024
+PLACES = ("documents", "held_out")
 
 Floats = npt.NDArray[np.float64]
 U64 = npt.NDArray[np.uint64]
 
 
-def shards(given: Input, part: str | None = None) -> list[Path]:
-    """Return the parquet files of a corpus, or of the part of one, that hold documents.
+class NoDocuments(NotFound, BadInput):
+    """A corpus, or the part of one, without documents: none are there, so it cannot be used."""
 
-    Raises NotFound for a part that is not there, BadInput where there are no documents.
+
+@dataclass(frozen=True)
+class Shard:
+    """One parquet file of a corpus and which of its two folders it lies in."""
+
+    place: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What files made of it are called where both folders' lie together."""
+        return self.path.name if self.place == "documents" else f"{self.place}-{self.path.name}"
+
+
+def shards(given: Input, part: str | None = None) -> list[Shard]:
+    """Return the shards of a corpus, or of the part of one, that hold any: documents, then held out.
+
+    Raises NoDocuments where there are none.
     """
-    folder = given.path / part / "documents" if part else given.path / "documents"
-    if not folder.is_dir():
-        parts = sorted(x.parent.name for x in given.path.glob("*/documents"))
-        raise NotFound(
-            f"{given.path.name} has no documents{f' of {part!r}' if part else ''}",
-            hint=f"name a part: {', '.join(parts)}" if parts else "name a corpus",
-        )
-    found = [path for path in shards_of(folder) if pq.read_metadata(path).num_rows]
+    folder = given.path / part if part else given.path
+    every = [Shard(place, path) for place in PLACES for path in shards_of(folder / place)]
+    found = [shard for shard in every if pq.read_metadata(shard.path).num_rows]
     if not found:
-        raise BadInput(
-            f"{given.path.name} holds no documents", hint="look at what was dropped: ramify look"
+        raise _nothing(given, part, empty=bool(every))
+    return found
+
+
+def documents(given: Input, part: str | None = None) -> list[Path]:
+    """Return the shards that may be learned from: those of `shards` that were not held out.
+
+    Raises NoDocuments where there are none.
+    """
+    found = [shard.path for shard in shards(given, part) if shard.place == "documents"]
+    if not found:
+        raise NoDocuments(
+            f"{given.path.name} holds no documents but those held out",
+            hint="lower held_out of the step that made it",
         )
     return found
 
 
-def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield a shard's rows in order, some at a time; Stopped where this process was told to stop."""
-    for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=columns):
-        stop.look()
-        yield pa.Table.from_batches([batch])
+def _nothing(given: Input, part: str | None, empty: bool) -> NoDocuments:
+    parts = sorted(x.parent.name for x in given.path.glob("*/documents"))
+    hint = f"name a part: {', '.join(parts)}" if parts else "name a step that makes a corpus"
+    return NoDocuments(
+        f"{given.path.name} holds no documents{f' of {part!r}' if part else ''}",
+        hint="look at what was dropped: ramify look" if empty else hint,
+    )
 
 
 def keys(ids: list[str], seed: int, *names: str) -> U64:

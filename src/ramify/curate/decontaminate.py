@@ -17,20 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ramify.curate import corpora
 from ramify.curate.contamination import Finding, excerpt, find
+from ramify.curate.corpora import Shard
 from ramify.curate.gram_index import Lookup, lookup
 from ramify.curate.items import Items, files_of, read_items
 from ramify.curate.ledger import Ledger
-from ramify.curate.passing import (
-    MADE_IN,
-    Mask,
-    Shard,
-    batches,
-    corpus_shards,
-    plan_of,
-    sift_shard,
-    write_counts,
-)
+from ramify.curate.passing import MADE_IN, Mask, batches, plan_of, sift_shard, write_counts
 from ramify.curate.selection_steps import Contamination, Decontaminate
 from ramify.curate.tables import shards_of, writing
 from ramify.ground import files
@@ -111,7 +104,7 @@ def _run(
 ) -> dict[str, Any]:
     items, plan = _items(step, inputs)
     given = inputs["corpus"]
-    shards = corpus_shards(given, step.part)
+    shards = corpora.shards(given, step.part)
     search = Search(step, items)
     if step.index is not None:
         search = Search(step, items, lookup(inputs["index"], given, step.part, items))

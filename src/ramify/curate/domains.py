@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ramify.curate.passing import corpus_shards
+from ramify.curate import corpora
 from ramify.curate.selection_steps import DomainRecall
 from ramify.ground import files
 from ramify.ground.errors import BadInput, NotFound
@@ -100,7 +100,7 @@ def run_recall(
     pages: Counter[str] = Counter()
     good: Counter[str] = Counter()
     without = 0
-    shards = corpus_shards(inputs["corpus"], step.part)
+    shards = corpora.shards(inputs["corpus"], step.part)
     for number, shard in enumerate(shards):
         without += _count(step, shard.path, pages, good)
         tell(number + 1, len(shards), "shards")

@@ -19,9 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ramify.curate import corpora
+from ramify.curate.corpora import Shard
 from ramify.curate.items import Items
 from ramify.curate.ledger import Ledger
-from ramify.curate.passing import Mask, Shard, batches, corpus_shards, plan_of
+from ramify.curate.passing import Mask, batches, plan_of
 from ramify.curate.selection_steps import NgramIndex
 from ramify.curate.words import I64, U64, Hashed, hashed, ngrams, whole
 from ramify.ground import files
@@ -64,7 +66,7 @@ def run_index(
 ) -> dict[str, Any]:
     """Write the marks of every shard of a corpus; goes on after the last that is there."""
     given = inputs["corpus"]
-    shards = corpus_shards(given, step.part)
+    shards = corpora.shards(given, step.part)
     ledger = Ledger(out, plan_of(shards, given), [f"{FOLDER}/*.parquet"])
     for number, shard in enumerate(shards):
         if number >= len(ledger.shards):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ramify.curate.corpora import PLACES, Shard
 from ramify.curate.ledger import Ledger
 from ramify.curate.read import COUNTS
-from ramify.curate.tables import shards_of, writing
+from ramify.curate.tables import writing
 from ramify.ground import files, stop
-from ramify.ground.errors import BadInput
 from ramify.ground.step import Input
 
-PLACES = ("documents", "held_out")
 MADE_IN = tuple(f"{place}/*.parquet" for place in (*PLACES, "dropped"))
 BATCH_ROWS = 1024
 BATCH_BYTES = 2 << 20  # of text looked at at once, so that what is made of it stays in the cache
@@ -35,63 +33,53 @@ Mask = npt.NDArray[np.bool_]
 Verdict = Callable[[pa.Table], Sequence[str | None]]
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One parquet file of a corpus and which of its two folders it lies in."""
-
-    place: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """What files made of it are called where both folders' lie together."""
-        return self.path.name if self.place == "documents" else f"{self.place}-{self.path.name}"
-
-
-def corpus_shards(given: Input, part: str | None = None) -> list[Shard]:
-    """Return a corpus' shards in order; BadInput where there is none."""
-    folder = given.path / part if part else given.path
-    found = [Shard(place, path) for place in PLACES for path in shards_of(folder / place)]
-    if not found:
-        inside = sorted(x.parent.name for x in given.path.glob("*/documents"))
-        hint = f"its parts: {', '.join(inside)}" if inside else "name a step that makes a corpus"
-        raise BadInput(f"{folder} holds no documents", hint=hint)
-    return found
-
-
 def plan_of(shards: Sequence[Shard], given: Input, **more: Any) -> dict[str, Any]:
     """Return what the work is cut from, for the ledger."""
     listing = [[shard.name, shard.path.stat().st_size] for shard in shards]
     return {"input": given.fingerprint, "listing": listing, **more}
 
 
-def batches(path: Path, wanted: Mask | None = None) -> Iterator[pa.Table]:
-    """Yield a shard's rows with all their columns, some at a time; of its rows only those `wanted`.
+def batches(
+    path: Path, wanted: Mask | None = None, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yield a shard's rows in order, some at a time; where `wanted` is given, those rows alone.
 
     Raises Stopped between them where this process was told to stop.
     """
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS) if wanted is None else _picked(file, wanted):
-            size = pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
-            cuts = np.flatnonzero(np.diff(np.cumsum(size) // BATCH_BYTES)) + 1
-            for first, last in pairwise([0, *cuts.tolist(), batch.num_rows]):
+        for batch in _picked(file, wanted, columns):
+            for first, last in pairwise(_cuts(batch)):
                 stop.look()
                 yield pa.Table.from_batches([batch.slice(first, last - first)])
 
 
-def _picked(file: pq.ParquetFile, wanted: Mask) -> Iterator[pa.RecordBatch]:
+def _picked(
+    file: pq.ParquetFile, wanted: Mask | None, columns: list[str] | None
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file that are wanted; row groups without one are not read."""
+    if wanted is None:
+        yield from file.iter_batches(BATCH_ROWS, columns=columns)
+        return
     first = 0
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         if wanted[first : first + rows].any():
             at = first
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns, row_groups=[group]):
                 mask = wanted[at : at + batch.num_rows]
                 at += batch.num_rows
                 if mask.any():
                     yield batch.filter(pa.array(mask))
         first += rows
+
+
+def _cuts(batch: pa.RecordBatch) -> list[int]:
+    """Return where a batch is cut so that no piece is of much more than BATCH_BYTES of text."""
+    if "text" not in batch.schema.names:
+        return [0, batch.num_rows]
+    size = pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
+    inside = np.flatnonzero(np.diff(np.cumsum(size, dtype=np.int64) // BATCH_BYTES)) + 1
+    return [0, *inside.tolist(), batch.num_rows]
 
 
 def sift_shard(shard: Shard, out: Path, verdict: Verdict) -> tuple[dict[str, Any], list[Path]]:

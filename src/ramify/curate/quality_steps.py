@@ -138,10 +138,12 @@ Method = Annotated[Linear | Encoder, Field(discriminator="kind")]
 class Classify(Step):
     """A classifier trained on labels: how well it does, told out of fold, and the model itself.
 
-    Folds are cut by `group`: documents of one domain (or origin) are never on both sides. For each
-    of `thresholds` (None: every whole label but the lowest) stands the F1, beside that of a baseline
-    that knows only the length. `batch` is how many windows an encoder takes at once: scores differ
-    by it in rounding alone.
+    Folds are cut by `group`: documents of one domain (or origin) are never on both sides, nor are
+    those of one text (but for white space), wherever they are from. For each of `thresholds` (None:
+    every whole label but the lowest) stands the F1, beside that of a baseline that knows only the
+    length. Scores are put on the scale of the labels by a line, whose two numbers are fitted on the
+    same scores out of fold that the card measures. `batch` is how many windows an encoder takes at
+    once: scores differ by it in rounding alone.
     """
 
     conduct: ClassVar[frozenset[str]] = frozenset({"batch"})
@@ -159,6 +161,9 @@ class Classify(Step):
 
 class Score(Step):
     """A corpus with the score of a classifier as a column, nothing dropped.
+
+    What was held out is scored too and stays held out; counts, and the curve of what each cut keeps,
+    are of all documents.
 
     With `refine` it is a cascade: where the first score is within `margin` of what rounds to a
     threshold of `near` (2.5 for 3), the second classifier's stands, and the column `{column}_by` says whose it is.

@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ramify.curate import corpora
+from ramify.curate.corpora import Shard
 from ramify.curate.domains import lines_in
 from ramify.curate.ledger import Ledger
-from ramify.curate.passing import MADE_IN, Shard, corpus_shards, plan_of, sift_shard, write_counts
+from ramify.curate.passing import MADE_IN, plan_of, sift_shard, write_counts
 from ramify.curate.selection_steps import Remove
 from ramify.ground import files
 from ramify.ground.errors import BadInput
@@ -24,7 +26,7 @@ def run_remove(step: Remove, inputs: Mapping[str, Input], out: Path, tell: Tell)
     Raises NotFound for a list that is not there, BadInput for a corpus without the column asked of.
     """
     given = inputs["corpus"]
-    shards = corpus_shards(given, step.part)
+    shards = corpora.shards(given, step.part)
     for shard in shards:
         _require_columns(step, shard)
     lists = [Path(path).expanduser() for path in step.lists]

@@ -1,7 +1,7 @@
 """Scores every document of a corpus by a classifier, or by a cascade of two; drops nothing.
 
-documents ─► first classifier ─► near a threshold? ─► second classifier ─► documents (+ score)
-                                       no ───────────────────────────────┘
+documents, held_out ─► first classifier ─► near a threshold? ─► second classifier ─► the same (+ score)
+                                                 no ───────────────────────────────┘
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from tokenizers import Tokenizer
 
 from ramify.curate import corpora, measures
 from ramify.curate.classifier import Classifier
-from ramify.curate.corpora import Floats
+from ramify.curate.corpora import Floats, Shard
 from ramify.curate.ledger import Ledger
+from ramify.curate.passing import MADE_IN, batches, plan_of, total
 from ramify.curate.quality_steps import Score
 from ramify.curate.read import COUNTS
 from ramify.curate.tables import writing
@@ -44,6 +45,9 @@ class Cascade:
             self._second = Classifier.load(inputs["refine"].path, step.batch)
         self._near = np.array([measures.cut_of(threshold) for threshold in step.near])
         self._margin = step.margin
+        scales = [each.model for each in (self.first, self._second) if each is not None]
+        self.lowest = min(model.lowest for model in scales)
+        self.highest = max(model.highest for model in scales)
 
     def score(self, texts: list[str]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Return the scores, and which of them are the second classifier's."""
@@ -60,14 +64,14 @@ class Cascade:
 def run_score(step: Score, inputs: Mapping[str, Input], out: Path, tell: Tell) -> dict[str, Any]:
     """Make in `out` the corpus with its scores, the counts, and the curve of what each cut keeps.
 
-    Goes on after the last shard that an earlier attempt finished.
+    What was held out stays so, and is in all counts and in the curve. Goes on after the last shard
+    that an earlier attempt finished. Raises NoDocuments where there is no corpus.
     """
     found = corpora.shards(inputs["corpus"], step.part)
-    plan = {"shards": len(found), "input": inputs["corpus"].fingerprint}
-    ledger = Ledger(out, plan, ["documents/*.parquet"])
+    ledger = Ledger(out, plan_of(found, inputs["corpus"]), MADE_IN)
     cascade = Cascade(step, inputs)
-    model = cascade.first.model
-    cuts = model.lowest + np.arange((model.highest - model.lowest) * STEPS + 1) / STEPS
+    # from the lowest score there can be, so that the first cut keeps everything
+    cuts = cascade.lowest + np.arange((cascade.highest - cascade.lowest) * STEPS + 1) / STEPS
     count = _counter(inputs.get("tokenizer"))
     work = partial(_score_shard, step, cascade, cuts, count)
     for entry, made in each(work, found[len(ledger.shards) :], out):
@@ -92,18 +96,18 @@ def _numbers(tokenizer: Tokenizer, texts: list[str]) -> list[int]:
 
 
 def _score_shard(
-    step: Score, cascade: Cascade, cuts: Floats, count: Any, path: Path, out: Path
+    step: Score, cascade: Cascade, cuts: Floats, count: Any, shard: Shard, out: Path
 ) -> Made:
     by = f"{step.column}_by"
     fields = [(step.column, pa.float64())]
     if step.refine is not None:
         fields.append((by, pa.string()))
-    target = out / "documents" / path.name
-    schema = corpora.schema_with(pq.read_schema(path).remove_metadata(), *fields)
+    target = out / shard.place / shard.path.name
+    schema = corpora.schema_with(pq.read_schema(shard.path).remove_metadata(), *fields)
     sizes = {unit: np.zeros(len(cuts), np.int64) for unit in UNITS}
-    refined = 0
+    refined = text_bytes = 0
     with writing({target: schema}) as (table,):
-        for rows in corpora.batches(path):
+        for rows in batches(shard.path):
             texts = rows["text"].to_pylist()
             scores, second = cascade.score(texts)
             columns = {step.column: pa.array(scores)}
@@ -118,10 +122,15 @@ def _score_shard(
                 "bytes": pc.binary_length(rows["text"]).to_numpy().astype(np.int64),
                 "tokens": np.array(count(texts) if count else np.zeros(len(texts)), np.int64),
             }
+            text_bytes += int(size["bytes"].sum())
             for unit, of_each in size.items():
                 sizes[unit] += kept_at(scores, of_each, cuts)
     entry = {
-        "documents": table.rows,
+        "place": shard.place,
+        "seen": table.rows,
+        "kept": table.rows,
+        "dropped": {},
+        "bytes": {"kept": text_bytes},
         "refined": refined,
         "kept_at": {unit: size.tolist() for unit, size in sizes.items()},
     }
@@ -136,16 +145,15 @@ def kept_at(scores: Floats, size: npt.NDArray[np.int64], cuts: Floats) -> npt.ND
 
 
 def _finish(step: Score, ledger: Ledger, cuts: Floats, tokens: bool, out: Path) -> dict[str, Any]:
-    seen = sum(shard["documents"] for shard in ledger.shards)
-    refined = sum(shard["refined"] for shard in ledger.shards)
     units = UNITS if tokens else UNITS[:-1]
     curve = {
         unit: np.sum([shard["kept_at"][unit] for shard in ledger.shards], axis=0).tolist()
         for unit in units
     }
     whole = {"cut": cuts.round(6).tolist(), **curve}
-    size = {"seen": curve["bytes"][0], "kept": curve["bytes"][0], "dropped": 0}
-    counts = {"seen": seen, "kept": seen, "dropped": {}, "refined": refined, "bytes": size}
+    counts = total(ledger.shards)
+    counts["bytes"]["seen"] = counts["bytes"]["kept"]  # nothing is dropped
+    counts["refined"] = sum(shard["refined"] for shard in ledger.shards)
     files.write_json(out / COUNTS, {**counts, "column": step.column, "kept_at": whole})
     return {**counts, "kept_at": _at_thresholds(whole)}
 

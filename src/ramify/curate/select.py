@@ -16,16 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ramify.curate import corpora
+from ramify.curate.corpora import Shard
 from ramify.curate.domains import domain_of, recalled
 from ramify.curate.ledger import Ledger
-from ramify.curate.passing import (
-    MADE_IN,
-    Shard,
-    corpus_shards,
-    plan_of,
-    sift_shard,
-    write_counts,
-)
+from ramify.curate.passing import MADE_IN, plan_of, sift_shard, write_counts
 from ramify.curate.quality_steps import Select
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Input, Tell
@@ -37,7 +31,7 @@ def run_select(step: Select, inputs: Mapping[str, Input], out: Path, tell: Tell)
     Goes on after the last shard that an earlier attempt finished. Raises BadInput if nothing is kept.
     """
     given = inputs["corpus"]
-    shards = corpus_shards(given, step.part)
+    shards = corpora.shards(given, step.part)
     corpora.column_of(shards[0].path, step.column)
     domains = recalled(inputs["domains"].path) if step.domains else None
     ledger = Ledger(out, plan_of(shards, given), MADE_IN)

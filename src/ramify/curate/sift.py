@@ -13,67 +13,57 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from ramify.curate import corpora
+from ramify.curate.corpora import Shard
 from ramify.curate.extract import extract
 from ramify.curate.filters import NotText, sift
 from ramify.curate.ledger import Ledger
+from ramify.curate.passing import MADE_IN, batches, plan_of
 from ramify.curate.read import COUNTS
 from ramify.curate.sieve import ASIDE_CHARACTERS
 from ramify.curate.steps import Sift
-from ramify.curate.tables import Table, columns_there, conformed, shards_of, with_further, writing
+from ramify.curate.tables import Table, columns_there, conformed, with_further, writing
 from ramify.ground import files, stop
-from ramify.ground.errors import BadInput, NotFound
-from ramify.ground.ids import digest
+from ramify.ground.errors import BadInput
 from ramify.ground.spread import Made, each
 from ramify.ground.step import Input, Tell
-
-BATCH_ROWS = 1024
-PLACES = ("documents", "held_out")
 
 
 def run_sift(step: Sift, inputs: Mapping[str, Input], out: Path, tell: Tell) -> dict[str, Any]:
     """Make in `out` the corpus that is left of another: documents, held_out, dropped, counts.
 
     Every column is carried. Goes on after the last shard that an earlier attempt finished. Raises
-    NotFound where there is no corpus, BadInput where nothing is left of it.
+    NoDocuments where there is no corpus, BadInput where nothing is left of it.
     """
     given = inputs["corpus"]
-    home = given.path / step.part if step.part else given.path
-    shards = [(place, path) for place in PLACES for path in shards_of(home / place)]
-    if not any(place == "documents" for place, _ in shards):
-        raise NotFound(
-            f"{step.corpus.name} holds no documents" + (f" in {step.part!r}" if step.part else ""),
-            hint="name a corpus, and the part of it where it has parts: Sift(..., part=...)",
-        )
-    plan = {"input": given.fingerprint, "listing": digest(str([p.name for _, p in shards]))}
-    made_in = [*(f"{place}/*.parquet" for place in PLACES), "dropped/*.parquet"]
-    ledger = Ledger(out, plan, made_in)
+    shards = corpora.shards(given, step.part)
+    ledger = Ledger(out, plan_of(shards, given), MADE_IN)
     for entry, made in each(partial(_sift_shard, step), shards[len(ledger.shards) :], out):
         ledger.add(entry, made)
         tell(len(ledger.shards), len(shards), "shards")
     return _finish(step, ledger, out)
 
 
-def _sift_shard(step: Sift, shard: tuple[str, Path], out: Path) -> Made:
-    place, path = shard
-    schema = with_further(path)
+def _sift_shard(step: Sift, shard: Shard, out: Path) -> Made:
+    schema = with_further(shard.path)
     dropped_schema = schema.append(pa.field("reason", pa.string()))
-    name = path.name if place == "documents" else f"{place}-{path.name}"
-    paths = {out / place / path.name: schema, out / "dropped" / name: dropped_schema}
+    paths = {
+        out / shard.place / shard.path.name: schema,
+        out / "dropped" / shard.name: dropped_schema,
+    }
     counts: Counter[str] = Counter()
     size: Counter[str] = Counter()
     rows = 0
     with writing(paths) as (kept, dropped):
-        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=columns_there(path)):
-            table = conformed(pa.Table.from_batches([batch]), schema)
-            rows += table.num_rows
-            for row in table.to_pylist():
+        for some in batches(shard.path, columns=columns_there(shard.path)):
+            rows += some.num_rows
+            for row in conformed(some, schema).to_pylist():
                 stop.look()
                 _sift_row(step, row, (kept, dropped), counts, size)
     seen = sum(count for what, count in counts.items() if not what.startswith("formulas "))
     assert seen == rows == kept.rows + dropped.rows, "a document was lost or doubled"
-    return {"place": place, "counts": dict(counts), "bytes": dict(size)}, list(paths)
+    return {"place": shard.place, "counts": dict(counts), "bytes": dict(size)}, list(paths)
 
 
 def _sift_row(
