@@ -129,6 +129,47 @@ def test_kappa_is_one_less_the_squared_error_over_that_of_chance(
         assert found == pytest.approx(1 - np.mean((a - b) ** 2) / chance)
 
 
+@for_all(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 9)), min_size=2, max_size=40
+    )
+)
+def test_a_kappa_of_weighted_documents_is_that_of_each_as_often_as_it_weighs(
+    rows: list[tuple[int, int, int]],
+) -> None:
+    a, b, weights = (np.array(x, np.float64) for x in zip(*rows, strict=True))
+    whole, share = np.zeros((6, 6)), np.arange(6)  # of classes that nobody gave, too
+    np.add.at(whole, (a.astype(int), b.astype(int)), weights / weights.sum())
+    apart = (share[:, None] - share[None, :]) ** 2
+    chance = (apart * np.outer(whole.sum(axis=1), whole.sum(axis=0))).sum()
+    found = kappa(a, b, weights)
+    if chance == 0:
+        assert found is None
+    else:
+        assert found == pytest.approx(1 - (apart * whole).sum() / chance)
+        counts = weights.astype(int)
+        often = kappa(np.repeat(a, counts), np.repeat(b, counts), np.ones(counts.sum()))
+        assert found == pytest.approx(often)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "found"),
+    [
+        ([2, 2, 2], [2, 2, 2], None),  # one class alone: there is nothing to agree on by chance
+        ([2, 2, 2], [3, 3, 3], 0.0),
+        ([0, 5], [5, 0], -1.0),
+        ([0, 0, 5, 5], [0, 0, 5, 5], 1.0),  # four classes between them that nobody gave
+        ([0, 3, 5], [0, 3, 3], 0.8),  # 4/3 apart, by chance 60/9
+        ([1.4, 2.5], [1.0, 3.0], 1.0),  # halves go up
+    ],
+)
+def test_a_kappa_of_few_classes_is_worked_out_by_hand(
+    a: list[float], b: list[float], found: float | None
+) -> None:
+    told = kappa(np.array(a, np.float64), np.array(b, np.float64), np.ones(len(a)))
+    assert told == (found if found is None else pytest.approx(found))
+
+
 @pytest.mark.parametrize(
     ("address", "found"),
     [

@@ -116,6 +116,30 @@ def test_every_page_asked_for_is_fetched_once_in_the_order_of_the_archives(
     assert facts["index_rows"] == 2 * PAGES
 
 
+def test_every_row_of_an_index_is_counted_once_whatever_became_of_it(tmp_path: Path) -> None:
+    rows = write_archives(tmp_path)
+    lost = [{**rows[0], "filename": "none.warc.gz"}, {**rows[1], "length": 7}]
+    (tmp_path / "index").mkdir()
+    write_cdx(
+        tmp_path / "index/0.cdx",
+        [*rows[2:], *rows[2:4], *lost, {**rows[0], "url": "https://x.org/"}],
+    )
+    write_cdx(tmp_path / "index/1.cdx", rows[:3], status="404")
+    with (tmp_path / "index/1.cdx").open("a") as file:
+        file.write("org,d)/ 20240101000000 no json\n")
+    facts = fetch(tmp_path, index=(str(tmp_path / "index"),))
+    whys = ("malformed", "not_asked", "not_pages", "again")
+    counted = facts["fetched"] + sum(facts["failed"].values()) + sum(facts[why] for why in whys)
+    assert counted == facts["index_rows"] == 19
+    assert (facts["malformed"], facts["not_asked"], facts["not_pages"]) == (1, 1, 3)
+    assert facts["failed"] == {"missing": 1, "not_a_record": 1}
+    out = tmp_path / "out"
+    failed = pq.read_table(out / "failed").to_pylist()
+    assert Counter(row["reason"].split(":")[0] for row in failed) == facts["failed"]
+    assert len(pq.read_table(out / "pages")) == len(fetched(out)) == facts["fetched"]
+    assert facts["bytes"] == sum(x.stat().st_size for x in out.glob("warc/*"))
+
+
 def test_only_pages_of_domains_recalled_and_answered_well_are_fetched(tmp_path: Path) -> None:
     rows = write_archives(tmp_path)
     (tmp_path / "domains").mkdir()

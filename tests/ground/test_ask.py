@@ -190,6 +190,16 @@ def test_the_key_comes_from_the_environment_and_is_nowhere_else(
     assert not any(b"sesame" in path.read_bytes() for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("key", ["sk-Zq7\n", " sk-Zq7", "sk-Zq7é", "“sk-Zq7”"])
+def test_a_key_that_no_request_can_carry_is_told_by_its_variable(
+    key: str, llm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAMIFY_TEST_KEY", key)
+    with pytest.raises(BadInput, match="RAMIFY_TEST_KEY holds more than a key") as told:
+        Asked(llm, tmp_path, keys=("RAMIFY_TEST_KEY",))
+    assert "Zq7" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     "url", ["http://me:secret@host/v1", "http://host/v1?key=secret", "host:80", "file:///v1"]
 )

@@ -128,6 +128,9 @@ def test_with_an_index_the_pages_of_recalled_domains_are_fetched_and_read_again(
     make(wanted, lab, "pages/recalled")
     urls = pq.read_table(lab.at("pages/recalled") / "documents")["url"].to_pylist()
     assert len(urls) == told(lab, "pages/fetched")["fetched"] == 48
+    fetched, read = funnel(lab, "pages/recalled")[-2:]
+    assert (fetched.name, fetched.seen, fetched.kept) == ("pages/fetched", 48, 48)
+    assert read.seen == fetched.kept
     assert not any("bad-" in url for url in urls)
 
 

@@ -116,6 +116,10 @@ def _finish(
     step: Apportion, ledger: Ledger, keep: Mapping[str, float], out: Path
 ) -> dict[str, Any]:
     facts = total(ledger.shards)
+    facts["corpora"] = {
+        label: total([shard for shard in ledger.shards if shard["corpus"] == label])
+        for label in step.corpora
+    }
     trained = {
         label: sum(
             shard["bytes"]["kept"]

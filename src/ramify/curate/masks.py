@@ -28,7 +28,7 @@ EXAMPLES = frozenset({"example.com", "example.org", "example.net"})
 
 
 class Mask(Verdict):
-    """Replaces e-mail addresses and public IP addresses (as FineWeb, Penedo et al. 2024, 3.6).
+    """Replaces e-mail addresses and public IP addresses (as FineWeb, Penedo et al. 2024, 3.7).
 
     What is written instead is reserved for examples (RFC 2606, 5737, 3849); None leaves a kind as it
     is. Private and reserved addresses stay, and so do four numbers with dots that a word such as

@@ -197,8 +197,9 @@ class Select(Step):
 
     A document goes whose score, rounded to a whole number unless `rounded` is off (FineWeb-Edu's
     `int_score`), is below `at_least`. Of those that stay, `shares` keeps a part by the rounded score,
-    as `{0: 0, 1: 0.1, 2: 0.3}`: which ones is decided by a keyed hash of the id. With `domains`, a
-    DomainRecall, a document of a domain that it does not recall goes too. Held-out ones are judged alike.
+    as `{0: 0, 1: 0.1, 2: 0.3}`, and of scores below the lowest of these what is kept of that one: which
+    ones is decided by a keyed hash of the id. With `domains`, a DomainRecall, a document of a domain
+    that it does not recall goes too. Held-out ones are judged alike.
     """
 
     corpus: Ref

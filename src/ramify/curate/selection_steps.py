@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ramify.curate.steps import LABEL, TAKEN, Bytes
 from ramify.ground.errors import BadInput
+from ramify.ground.server import holds_a_secret
 from ramify.ground.step import Ref, Step
 
 
@@ -161,6 +162,7 @@ class Fetch(Step):
     reason.
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)
     conduct: ClassVar[frozenset[str]] = frozenset({"tries", "at_once", "timeout_seconds"})
 
     index: tuple[str, ...] = Field(min_length=1)
@@ -172,6 +174,16 @@ class Fetch(Step):
     tries: int = Field(default=4, ge=1)
     at_once: int = Field(default=8, ge=1)
     timeout_seconds: float = Field(default=60.0, gt=0)
+
+    @field_validator("index", "base")
+    @classmethod
+    def _has_no_secret(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if any(map(holds_a_secret, (given,) if isinstance(given, str) else given)):
+            raise BadInput(
+                "the address of an archive or its index holds a secret",
+                hint="leave it out: what fsspec signs with comes from the environment",
+            )
+        return given
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:

@@ -62,7 +62,7 @@ class Files(BaseModel):
     is copied when its turn comes, and removed again. A revision is resolved once, to a commit.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     kind: Literal["files"] = "files"
     path: Where
     text_column: str = "text"
@@ -96,7 +96,7 @@ class Pages(BaseModel):
     `html_column`. The text of a page is got as `extraction` says. `path` is as that of Files.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     kind: Literal["pages"] = "pages"
     path: Where
     html_column: str = "html"

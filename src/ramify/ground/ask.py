@@ -358,7 +358,7 @@ class Asker:
 
     def _short(self, text: str) -> str:
         """Return what a server says, in a line, without the key that some of them repeat."""
-        for key in self._keys:
+        for key in self._keys if self._server.keys else ():
             text = text.replace(key, "***")
         line = " ".join(text.split())
         return line if len(line) <= 200 else line[:197] + "..."
@@ -379,6 +379,11 @@ def _key(name: str) -> str:
         raise BadInput(
             f"the environment has no {name}",
             hint=f"type: export {name}=..., or give the server keys=() if it asks for none",
+        )
+    if key != key.strip() or not (key.isascii() and key.isprintable()):
+        raise BadInput(
+            f"{name} holds more than a key: space at an end, a line end, or a character beyond ASCII",
+            hint=f"type: export {name}=... with the key alone",
         )
     return key
 

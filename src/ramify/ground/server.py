@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,15 @@ from ramify.ground.units import Tokens
 Structured = Literal["json_schema", "json_object", "text"]
 """How a server is held to JSON: by a schema, as any object, or by the prompt alone."""
 
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+def holds_a_secret(url: str) -> bool:
+    """Say whether an address names a user or a password, or one of the web asks with a query."""
+    parts = urlsplit(url)
+    asks = parts.scheme in ("http", "https") and parts.query
+    return bool(parts.scheme and ("@" in parts.netloc or asks))
+
 
 class Server(BaseModel):
     """Where to ask, and how hard: all of it is conduct, none of it changes what an answer means.
@@ -21,7 +31,7 @@ class Server(BaseModel):
     none has `keys=()`. Limits are per key. Prices are dollars for a million tokens.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     base_url: str
     keys: tuple[str, ...] = ("OPENAI_API_KEY",)
     concurrency: int = Field(default=16, ge=1, le=4096)
@@ -45,12 +55,24 @@ class Server(BaseModel):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadInput(f"{url!r} is no address of a server", hint="write http://HOST:PORT/v1")
-        if parts.username or parts.password or parts.query:
+        if holds_a_secret(url):
             raise BadInput(
                 "the address of a server holds a secret",
                 hint="leave it out, and name its environment variable in keys=(...)",
             )
         return url
+
+    @field_validator("keys")
+    @classmethod
+    def _are_names(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(
+            map(VARIABLE.fullmatch, keys)
+        ):  # it may be the key: what is wrong is not repeated
+            raise BadInput(
+                "something in keys is not the name of an environment variable",
+                hint="write keys=('OPENAI_API_KEY',) and export OPENAI_API_KEY=...",
+            )
+        return keys
 
 
 class Cap(BaseModel):

@@ -14,11 +14,19 @@ from ramify.ground.units import show_bytes, show_count
 from ramify.runs.lab import Lab
 
 PACKED = ("tokenize", "broughttokens")  # kinds of steps that make tokens for runs
+BESIDE = (
+    "items.",
+    "against.",
+    "index",
+)  # what is looked for or compared with: none of it passes on
 
 
 @dataclass(frozen=True)
 class Passage:
-    """What one step made of the documents that it was given: seen is kept, held out and dropped."""
+    """What one step made of the documents that it was given: seen is kept, held out and dropped.
+
+    With `part`, it is of one corpus of several that the step made.
+    """
 
     name: str
     kind: str
@@ -28,6 +36,7 @@ class Passage:
     tokens: int | None
     dropped: Mapping[str, int]
     provenance: Mapping[str, list[dict[str, Any]]] | None = None  # of tokenized documents
+    part: str | None = None
 
 
 def funnel(lab: Lab, name: str) -> list[Passage]:
@@ -36,29 +45,47 @@ def funnel(lab: Lab, name: str) -> list[Passage]:
     Raises NotFound where there is no such step, or no documents went through any.
     """
     lab.place(name)
-    found = [passage for each in _lineage(lab, name, set()) if (passage := _passage(lab, each))]
+    steps = _lineage(lab, (name, None), set())
+    found = [passage for each in steps if (passage := _passage(lab, *each))]
     if not found:
         raise NotFound(f"no documents led to {name}", hint="name a corpus; ramify show lists them")
     return found
 
 
-def _lineage(lab: Lab, name: str, seen: set[str]) -> Iterator[str]:
-    """Yield the names of what a step was made from, and then its own."""
-    record = lab.record(name) if name not in seen else None
-    seen.add(name)
+Taken = tuple[str, str | None]  # a step, and which of its corpora; None: all that it made
+
+
+def _lineage(lab: Lab, taken: Taken, seen: set[Taken]) -> Iterator[Taken]:
+    """Yield what a step was made from, and then the step itself."""
+    record = lab.record(taken[0]) if taken not in seen else None
+    seen.add(taken)
     if record is None or record.kind.endswith("tokenizer"):  # through which no document goes
         return
-    for parent in record.parents.values():
-        yield from _lineage(lab, parent["name"], seen)
-    yield name
+    for where, parent in record.parents.items():
+        of_another = taken[1] and where.startswith("corpora.") and where != f"corpora.{taken[1]}"
+        if not of_another and not where.startswith(BESIDE):
+            yield from _lineage(lab, (parent["name"], _part(record.step, where)), seen)
+    yield taken
 
 
-def _passage(lab: Lab, name: str) -> Passage | None:
+def _part(step: Mapping[str, Any], where: str) -> str | None:
+    """Return which corpus of the input at `where` a step took; None: the only one, or all."""
+    match where.split(".", 1):
+        case ["corpus"]:
+            part = step.get("part")
+        case ["corpus", "ref"]:
+            part = step["corpus"].get("part")
+        case ["corpora", label]:
+            part = step.get("parts", {}).get(label)
+        case _:
+            part = None
+    return None if part is None else str(part)
+
+
+def _passage(lab: Lab, name: str, part: str | None) -> Passage | None:
     record = lab.record(name)
     assert record is not None
     facts = record.facts
-    if record.kind == "dedup":
-        return _of_several(name, record.kind, list(facts["corpora"].values()))
     if record.kind in PACKED:
         held = facts["held_out"]["documents"]
         count = facts["documents"]
@@ -72,15 +99,28 @@ def _passage(lab: Lab, name: str) -> Passage | None:
             {"held_out": held},
             facts.get("provenance"),
         )
+    corpora = facts.get("corpora", {})
+    part = part if part in corpora else None
+    if record.kind == "dedup":
+        some = corpora.values() if part is None else [corpora[part]]
+        return _of_several(name, record.kind, list(some), part)
+    facts = facts if part is None else corpora[part]
+    if record.kind == "fetch":
+        lost = facts["failed"]
+        seen = facts["fetched"] + sum(lost.values())
+        return Passage(name, record.kind, seen, facts["fetched"], None, None, lost)
     if "seen" not in facts:
         return None
     kept = facts.get("kept", facts["seen"])
     size = facts.get("bytes", {})
     out = size.get("kept") if isinstance(size, Mapping) else None
-    return Passage(name, record.kind, facts["seen"], kept, out, None, facts.get("dropped", {}))
+    dropped = facts.get("dropped", {})
+    return Passage(name, record.kind, facts["seen"], kept, out, None, dropped, part=part)
 
 
-def _of_several(name: str, kind: str, corpora: list[Mapping[str, Any]]) -> Passage:
+def _of_several(
+    name: str, kind: str, corpora: list[Mapping[str, Any]], part: str | None
+) -> Passage:
     total: Counter[str] = Counter()
     for corpus in corpora:
         total.update({key: count for key, count in corpus.items() if isinstance(count, int)})
@@ -88,7 +128,7 @@ def _of_several(name: str, kind: str, corpora: list[Mapping[str, Any]]) -> Passa
     gone = {"near_duplicate": total["dropped"]}
     sizes = [corpus["bytes"] for corpus in corpora]
     size = sum(each.get("kept", 0) + each.get("held_out", 0) for each in sizes)
-    return Passage(name, kind, seen, kept, size, None, gone)
+    return Passage(name, kind, seen, kept, size, None, gone, part=part)
 
 
 def funnel_table(passages: list[Passage]) -> Table:
@@ -100,7 +140,7 @@ def funnel_table(passages: list[Passage]) -> Table:
     for each in passages:
         reasons = ", ".join(f"{count:,} {why}" for why, count in each.dropped.items() if count)
         table.add_row(
-            each.name,
+            _named(each),
             f"{each.seen:,}",
             f"{each.kept:,}",
             "" if each.bytes_kept is None else show_bytes(each.bytes_kept),
@@ -108,6 +148,11 @@ def funnel_table(passages: list[Passage]) -> Table:
             reasons,
         )
     return table
+
+
+def _named(passage: Passage) -> str:
+    name = passage.name if passage.part is None else f"{passage.name}/{passage.part}"
+    return f"{name} (beside)" if passage.kind == "annotate" else name  # labels pass nothing on
 
 
 def told_of_provenance(passages: Sequence[Passage], most: int = 8) -> Iterator[str]:

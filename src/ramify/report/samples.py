@@ -83,13 +83,13 @@ def _is_corpus(record: Record) -> bool:
 def _step(lab: Lab, passage: Passage, count: int, seed: int) -> Markup:
     reasons = ", ".join(f"{n:,} {why}" for why, n in passage.dropped.items() if n)
     told = f"{passage.kind}: {passage.kept:,} of {passage.seen:,} documents kept"
-    folder = lab.at(passage.name)
-    kept = _by_score(_sampled(folder, count * 4, seed, kept=True), count)
+    folder, part = lab.at(passage.name), passage.part
+    kept = _by_score(_sampled(folder, part, count * 4, seed, kept=True), count)
     dropped = [
         row
         for why, n in passage.dropped.items()
         if n
-        for row in _sampled(folder, max(1, count // 2), seed, kept=False, why=f"{why}:")
+        for row in _sampled(folder, part, max(1, count // 2), seed, kept=False, why=f"{why}:")
     ]
     sides = tag(
         "div",
@@ -99,17 +99,25 @@ def _step(lab: Lab, passage: Passage, count: int, seed: int) -> Markup:
     )
     return tag(
         "section",
-        tag("h2", passage.name),
+        tag("h2", passage.name if part is None else f"{passage.name}/{part}"),
         tag("p", told + (f"; dropped: {reasons}" if reasons else "")),
         sides,
     )
 
 
 def _sampled(
-    folder: Path, count: int, seed: int, *, kept: bool, why: str | None = None
+    folder: Path,
+    part: str | None,
+    count: int,
+    seed: int,
+    *,
+    kept: bool,
+    why: str | None = None,
 ) -> list[dict[str, Any]]:
     try:
-        return sample(folder, kept=kept, why=why, count=count, seed=seed, tables=MOST_TABLES)
+        return sample(
+            folder, kept=kept, why=why, label=part, count=count, seed=seed, tables=MOST_TABLES
+        )
     except NotFound:  # nothing of the kind: the side stays empty
         return []
 
