@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.moto_api import recorder
+from tests import far, hub_server
+from tests.hub_server import Hub
 
 from ramify.curate import read
 from ramify.curate.classify import run_classify
+from ramify.curate.copies import Shelf
 from ramify.curate.decontaminate import run_contamination, run_decontaminate
 from ramify.curate.dedup import run_dedup
 from ramify.curate.filters import TooShort
@@ -26,7 +34,8 @@ from ramify.curate.score import run_score
 from ramify.curate.selection_steps import Contamination, Decontaminate, NgramIndex
 from ramify.curate.sift import run_sift
 from ramify.curate.steps import Dedup, Files, Read, Sift
-from ramify.ground.errors import BadInput, NotFound
+from ramify.ground import spread
+from ramify.ground.errors import BadInput, Mismatch, NotFound
 from ramify.ground.spread import ATTEMPTS, Made, each, over
 from ramify.ground.step import Input, Ref, Tell
 
@@ -36,24 +45,35 @@ from .labelled import graded, written
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ramify[cluster]'")
 
 SHARDS = 12
+HUB = "hf://datasets/people/texts"
+FILES = 16
+MANY = {  # the last text of each is the first of the next
+    f"{n:02}.{kind}": write(2 * n, 2 * n + 1, 2 * n + 2)
+    for n in range(FILES)
+    for kind, write in [("parquet", far.table) if n % 5 == 0 else ("jsonl", far.rows)]
+}
 OPERATIONS = 40  # of files, after which a task's process kills itself: some shards later
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
 class Machines:
-    """Two machines of one core each, as Ray sees them; their tasks' processes die young."""
+    """Two machines of one core each, as Ray sees them; their tasks' processes die young.
+
+    Each has a key for buckets that the driver does not have, and no token for the hub.
+    """
+
+    key = "AKIDOFTHEMACHINES"
 
     def __init__(self, log: Path) -> None:
         from ray.cluster_utils import Cluster  # noqa: PLC0415
 
-        os.environ["RAMIFY_FAILPOINT"] = str(OPERATIONS)
-        os.environ["RAMIFY_FAILPOINT_LOG"] = str(log)
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        try:
+        with pytest.MonkeyPatch.context() as of_machines:
+            of_machines.setenv("RAMIFY_FAILPOINT", str(OPERATIONS))
+            of_machines.setenv("RAMIFY_FAILPOINT_LOG", str(log))
+            of_machines.setenv("AWS_ACCESS_KEY_ID", self.key)
             self._cluster: Any = Cluster(initialize_head=True, head_node_args=NODE)
             self._second = self._cluster.add_node(**NODE)
-        finally:
-            del os.environ["RAMIFY_FAILPOINT"], os.environ["RAMIFY_FAILPOINT_LOG"]
         self._log = log
         self.address: str = self._cluster.address
 
@@ -73,8 +93,31 @@ class Machines:
         self._cluster.shutdown()
 
 
+@dataclass
+class Away:
+    """A bucket `texts` of the files MANY, and a hub of the first three."""
+
+    client: Any
+    hub: Hub
+
+
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Away]:
+    """Serve both before there are machines, which learn from their start where they are."""
+    home = tmp_path_factory.mktemp("home")
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        far.bucket(MANY, environment) as client,
+        hub_server.serving(Hub()) as hub,
+    ):
+        hub.commit(dict(list(MANY.items())[:3]))
+        environment.setenv("HF_ENDPOINT", hub.url)
+        environment.setenv("HF_HOME", str(home))
+        yield Away(client, hub)
+
+
+@pytest.fixture(scope="module")
+def machines(away: Away, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     found = Machines(tmp_path_factory.mktemp("machines") / "operations")
     yield found
     found.end()
@@ -223,6 +266,110 @@ def test_what_a_task_raises_is_raised_here_with_its_hint(
     with over(machines.address), pytest.raises(BadInput, match=r"^shard 1 is odd; make it even$"):
         list(each(fails, [1, 2, 3], tmp_path))
     assert not (tmp_path / ATTEMPTS).exists()
+
+
+def copied(path: str, out: Path, address: str | None = None, tell: Tell = quiet) -> Any:
+    out.mkdir(exist_ok=True)
+    with over(address):
+        return run_read(Read(name="r", source=Files(path=path)), {}, out, tell)
+
+
+def asked_by(log: str) -> set[tuple[str, str]]:
+    """Return what a bucket was asked for, a listing or a file, and with which key."""
+    found = set()
+    for line in log.splitlines():
+        told = json.loads(line)
+        (key,) = re.findall(r"Credential=(\w+)/", told["headers"]["Authorization"])
+        found.add(("listing" if "list-type" in told["url"] else "file", key))
+    return found
+
+
+def test_files_far_away_are_copied_by_the_tasks_with_keys_of_their_own_machine(
+    away: Away, machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "LEAST_SHARD_BYTES", 1 << 10)
+    monkeypatch.setattr(read, "MOST_SHARD_BYTES", 1 << 10)
+    monkeypatch.chdir(tmp_path)  # where the bucket's log is
+    died = machines.deaths()
+    facts = copied("s3://texts", tmp_path / "alone")
+    recorder.start_recording()
+    try:
+        assert copied("s3://texts", tmp_path / "many", machines.address) == facts
+    finally:
+        recorder.stop_recording()
+    asked = asked_by(recorder.download_recording())
+    assert asked == {("listing", far.KEYS["AWS_ACCESS_KEY_ID"]), ("file", machines.key)}
+    assert contents(tmp_path / "many") == contents(tmp_path / "alone")
+    assert folders(tmp_path / "many") == {Path("documents"), Path("dropped")}  # no copy is left
+    assert 6 <= len(list((tmp_path / "many" / "documents").iterdir())) < FILES
+    assert facts["dropped"] == {"duplicate": FILES - 1}
+    assert machines.deaths() > died
+
+
+def test_a_machine_that_the_hub_refuses_is_named_and_one_that_it_does_not_copies(
+    away: Away, machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "LEAST_SHARD_BYTES", 1)
+    monkeypatch.setattr(read, "MOST_SHARD_BYTES", 1)
+    monkeypatch.setattr(away.hub, "needs_token", "of the driver")
+    monkeypatch.setenv("HF_TOKEN", "of the driver")
+    facts = copied(HUB, tmp_path / "alone")
+    refused = f"^on {os.uname().nodename}: the hub has no dataset people/texts, .* HF_TOKEN"
+    with pytest.raises(NotFound, match=refused):
+        copied(HUB, tmp_path / "many", machines.address)
+    monkeypatch.setattr(away.hub, "needs_token", None)
+    assert copied(HUB, tmp_path / "many", machines.address) == facts
+    assert contents(tmp_path / "many") == contents(tmp_path / "alone")
+    assert folders(tmp_path / "many") == {Path("documents"), Path("dropped")}
+
+
+def test_a_file_far_away_that_is_replaced_meanwhile_is_an_error_and_then_read_as_it_is(
+    away: Away, machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "LEAST_SHARD_BYTES", 1 << 10)
+    monkeypatch.setattr(read, "MOST_SHARD_BYTES", 1 << 10)
+    files = Shelf(Files(path="s3://texts"), tmp_path).files
+    last = [file.origin for file in files if file.reader == "rows"][-1]
+
+    def replace(done: float, total: float, unit: str, note: str = "") -> None:
+        away.client.put_object(Bucket="texts", Key=last, Body=far.rows(999))
+
+    said = "^a file of s3://texts changed since it was listed; type: ramify run again, .* anew$"
+    with pytest.raises(Mismatch, match=said):
+        copied("s3://texts", tmp_path / "many", machines.address, replace)
+    assert folders(tmp_path / "many") == {Path("documents"), Path("dropped")}
+    facts = copied("s3://texts", tmp_path / "many")
+    assert facts == copied("s3://texts", tmp_path / "alone")
+    assert contents(tmp_path / "many") == contents(tmp_path / "alone")
+    away.client.put_object(Bucket="texts", Key=last, Body=MANY[last])
+
+
+def test_a_task_that_does_not_hear_that_it_is_over_is_ended(
+    machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "END_SECONDS", 1)
+    begun = tmp_path / "begun"
+
+    def deaf(shard: int, out: Path) -> Made:
+        while shard > 1:
+            with suppress(KeyboardInterrupt):
+                begun.write_text(str(os.getpid()))
+                time.sleep(60)
+        return {}, []
+
+    (tmp_path / "out").mkdir()
+    with over(machines.address):
+        for _ in each(deaf, [1, 2], tmp_path / "out"):
+            while not begun.exists() or not begun.read_text():
+                time.sleep(0.1)
+            break
+        process = Path("/proc", begun.read_text())
+        for _ in range(300):
+            if not process.exists():
+                break
+            time.sleep(0.1)
+        assert not process.exists()
+    assert not (tmp_path / "out" / ATTEMPTS).exists()
 
 
 def test_processes_a_machine_and_the_driver_die_and_the_bytes_are_those_of_one_process(

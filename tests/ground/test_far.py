@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -131,6 +132,24 @@ def test_a_branch_is_resolved_once(hub: Hub, tmp_path: Path) -> None:
     assert listed(HERE) == ["other.txt"]
     assert [x.at for x in far(HERE, commit=first).listing()] == [x.at for x in there.listing()]
     assert listed(f"{HERE}@{first}/b") == ["five.jsonl"]
+
+
+def test_a_place_is_sent_without_the_credentials_that_it_was_asked_with(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.needs_token = "hf_not-to-be-written-down"
+    monkeypatch.setenv("HF_TOKEN", hub.needs_token)
+    secrets = [hub.needs_token, *places.KEYS.values()]
+    with places.bucket(places.texts(), monkeypatch):
+        for path in (f"{HERE}@main/a", "s3://texts/a"):
+            there = far(path)
+            (file, *_) = there.listing()
+            sent = pickle.dumps(there)
+            assert not any(secret.encode() in sent for secret in secrets)
+            arrived = pickle.loads(sent)
+            assert arrived.commit == there.commit
+            assert arrived.listing() == there.listing()
+            assert arrived.copy(file, tmp_path).read_bytes() == places.texts()[file.at]
 
 
 def _needs_token(hub: Hub) -> None:

@@ -8,8 +8,9 @@ The first half may be done anywhere and in any order; the second remembers, in t
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
@@ -19,13 +20,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ramify.curate.copies import Shelf
+from ramify.curate.copies import COPIES, Shelf, near
 from ramify.curate.filters import NotText, sift
 from ramify.curate.readers import Document, documents
 from ramify.curate.sources import Sampled, SourceFile
 from ramify.curate.steps import Files, Pages, Read
 from ramify.curate.tables import DOCUMENT, DROPPED, shards_of, writing
 from ramify.ground import files, spread, stop
+from ramify.ground.errors import BadInput, Failed, MissingExtra, NotFound
+from ramify.ground.far import Far
 from ramify.ground.spread import Made, each
 
 ASIDE_CHARACTERS = 1_000_000  # of a dropped document are kept aside; the source still has the rest
@@ -149,17 +152,18 @@ def told(
     """Yield each group of files from the `first` on, judged here or on the machines of a cluster.
 
     A file of verdicts lies under `out` until its group has been looked at. Of a group, the documents
-    of one file must be looked at before the next file is asked for. What lies far away is copied and
-    judged here: its copies are of this machine.
+    of one file must be looked at before the next file is asked for. What lies far away is copied where
+    it is judged.
     """
-    if shelf.is_far or not spread.is_on():
-        with closing(shelf.near(chain.from_iterable(groups[first:]))) as near:
+    if not spread.is_on():
+        with closing(shelf.near(chain.from_iterable(groups[first:]))) as read:
             for group in groups[first:]:
-                yield _here(step, some, islice(near, len(group)))
+                yield _here(step, some, islice(read, len(group)))
         return
     numbered = list(enumerate(groups))[first:]
+    judge = partial(_judge_group, step, some, shelf.place)
     try:
-        for entry, made in each(partial(_judge_group, step, some), numbered, out):
+        for entry, made in each(judge, numbered, out):
             yield _there(entry["files"], made)
             for path in made:
                 files.remove(path)
@@ -188,13 +192,19 @@ def _entry(file: SourceFile) -> dict[str, Any]:
     return {**entry, "tag": file.tag} if file.tag else entry
 
 
-def _judge_group(step: Read, some: Sampled, numbered: tuple[int, Group], out: Path) -> Made:
+def _judge_group(
+    step: Read, some: Sampled, place: Far | None, numbered: tuple[int, Group], out: Path
+) -> Made:
     """Write the verdicts on a group's documents; return what the manifest says of its files."""
     number, group = numbered
     path = out / VERDICTS / f"{number:05}.parquet"
     entries = []
-    with writing({path: VERDICT}) as (table,):
-        for place, (found, entry) in enumerate(_here(step, some, group)):
+    with (
+        _naming_the_machine(),
+        writing({path: VERDICT}) as (table,),
+        closing(near(place, group, out / COPIES)) as read,
+    ):
+        for ordinal, (found, entry) in enumerate(_here(step, some, read)):
             for one in found:
                 seen, kept = one.formulas or (None, None)
                 table.add(
@@ -204,11 +214,21 @@ def _judge_group(step: Read, some: Sampled, numbered: tuple[int, Group], out: Pa
                         "edited": one.edited,
                         "formulas_seen": seen,
                         "formulas_kept": kept,
-                        "file": place,
+                        "file": ordinal,
                     }
                 )
             entries.append(entry())
     return {"files": entries}, [path]
+
+
+@contextmanager
+def _naming_the_machine() -> Iterator[None]:
+    """Say which machine lacks, or is refused, what the driver's may well have."""
+    try:
+        yield
+    except (BadInput, NotFound, Failed, MissingExtra) as error:
+        where = f"on {os.uname().nodename}: {error.message}"
+        raise type(error)(where, hint=error.hint) from None
 
 
 def _there(entries: Sequence[dict[str, Any]], made: Sequence[Path]) -> Iterator[Told]:

@@ -55,7 +55,10 @@ class FarFile:
 
 
 class Far(Protocol):
-    """A place far away that files are read from."""
+    """A place far away that files are read from.
+
+    Pickled, it is what it names and no more: whoever unpickles it asks with credentials of its own.
+    """
 
     commit: str | None  # of what a revision named when it was resolved; None where there are none
 
@@ -143,6 +146,9 @@ class Dataset:
     def __init__(self, repo: str, revision: str, inner: str, commit: str | None) -> None:
         self.commit = commit
         self._repo, self._revision, self._inner = repo, revision, inner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Dataset, (self._repo, self._revision, self._inner, self.commit)
 
     @cached_property
     def _api(self) -> Any:
@@ -296,6 +302,9 @@ class Bucket:
 
     def __init__(self, bucket: str, inner: str) -> None:
         self._bucket, self._inner = bucket, inner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bucket, (self._bucket, self._inner)
 
     @cached_property
     def _client(self) -> Any:

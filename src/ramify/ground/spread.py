@@ -31,6 +31,7 @@ ATTEMPTS = "attempts"  # in a working folder: what tasks write, until it is plac
 RETRIES = 8  # of a shard whose process or machine died
 AHEAD = 2  # shards a core that are asked for before the first of them is there
 ANSWER_SECONDS = 20
+END_SECONDS = 30  # that a task has to end when it is interrupted
 STORE_BYTES = 80 << 20  # of a Ray of one's own: only the work itself is shared through it
 # what a task's process must have as this one has it: threads change bits
 ENVIRONMENT = (
@@ -185,11 +186,22 @@ def _spread(cluster: _Cluster, work: Work[T], given: Sequence[T], out: Path) -> 
             waiting.popleft()
             yield entry, _placed(out, attempt, made)
     finally:
-        for ref in waiting:
-            ray.cancel(ref)
-        if waiting:
-            ray.wait(list(waiting), num_returns=len(waiting), timeout=30)
+        _end(ray, list(waiting))
         files.remove(out / ATTEMPTS)
+
+
+def _end(ray: Any, tasks: list[Any]) -> None:
+    """Interrupt tasks, and end the processes of those that do not hear it, as one that awaits a file."""
+    left = _unfinished(ray, tasks, 0)  # Ray aborts where one is cancelled that has just answered
+    for force in (False, True):
+        for ref in left:
+            ray.cancel(ref, force=force)
+        left = _unfinished(ray, left, END_SECONDS)
+
+
+def _unfinished(ray: Any, tasks: list[Any], seconds: float) -> list[Any]:
+    """Return the tasks that have not ended after so long a wait for all of them."""
+    return list(ray.wait(tasks, num_returns=len(tasks), timeout=seconds)[1]) if tasks else []
 
 
 def _next(left: Iterator[T], count: int) -> list[T]:
