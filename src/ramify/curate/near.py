@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ramify.curate.engine import daft, read_parquet
+from ramify.curate.engine import batches, daft, read_parquet
 from ramify.curate.words import ODD, word_hashes
 from ramify.ground.step import Tell
 
@@ -45,7 +45,7 @@ def signatures(
         seed=1 + seed % 2**31,
     )
     frame = read_parquet(path).select(daft.col("id"), signed.alias("signature"))
-    for batch in frame.to_arrow_iter():
+    for batch in batches(frame):
         flat = batch["signature"].flatten().to_numpy(zero_copy_only=False)
         yield batch["id"], band_hashes(flat.reshape(-1, bands, rows))
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from ramify.curate.engine import read_parquet
+from ramify.curate.engine import batches, read_parquet
 from ramify.curate.sources import SourceFile
 
 LIMIT_BYTES = 64 << 20  # of one line or one text file; beyond it nothing is a document
@@ -145,7 +145,7 @@ def _table_rows(
         yield from (missing for _ in range(frame.count_rows()))
         return
     wanted = [name for name in columns.values() if name in there]
-    for batch in frame.select(*dict.fromkeys(wanted)).to_arrow_iter():
+    for batch in batches(frame.select(*dict.fromkeys(wanted))):
         yield from batch.to_pylist()
 
 
