@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ramify import cli
+from ramify import Ref, cli
+from ramify.runs.recipe import Prints, load
 
 COMMANDS = {
     "new",
@@ -150,6 +151,21 @@ def test_a_folder_of_jsonl_gets_a_recipe_that_plans(ramify: Ramify, tmp_path: Pa
     for what in ("tokens", "flops"):
         assert planned[what].keys() >= {"tree", "controls", "one_by_one"}
     assert ramify("new", str(texts), "--out", "mine.py")[0] == 1  # nothing is overwritten
+
+
+def test_the_recipe_of_a_folder_takes_more_budgets_without_another_trunk(
+    ramify: Ramify, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("some words of it " * 20_000)
+    assert ramify("new", "a.txt", "--out", "mine.py")[0] == 0
+    code, out, err = ramify("plan", "mine.py", "--json", "--set", 'budgets=["200K", "1M"]')
+    assert (code, err) == (0, "")
+    few = Prints(load("mine.py", {"budgets": '["200K"]'}))
+    more = Prints(load("mine.py", {"budgets": '["200K", "1M"]'}))
+    steps = {step["name"] for step in json.loads(out)["steps"]}
+    assert {"cool-0.2007M", "cool-0.9994M", "cosine-0.9994M", "best-0.9994M"} <= steps
+    for name in ("cool-0.2007M", "evals/cool-0.2007M"):
+        assert few.of(Ref(name=name)) == more.of(Ref(name=name))
 
 
 def test_a_dry_run_makes_nothing(ramify: Ramify, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_a_folder_of_jsonl_becomes_a_tree_and_a_model_that_speaks(
     assert (lab / "best" / "model.safetensors").is_file()
     heard = json.loads((lab / "heard/completions.json").read_bytes())
     assert [line["prompt"] for line in heard] == ["The "]
+    assert typed("complete", "best", "The ", "--lab", str(lab)).startswith("The ")
     assert (lab / "report.html").is_file()
 
 

@@ -73,7 +73,7 @@ def facts(summary: Summary, pairs: Sequence[Pair]) -> Markup:
         items.append(("its bits per byte", f"{mean:.3f}, mean of {len(best.bits)} domains"))
     items.append(("trained", f"{show_count(spent.tree.tokens + spent.controls.tokens)} tokens"))
     if spent.ratio is not None:
-        what = f"{spent.answers} answers one by one, by cosine"
+        what = f"{spent.answers_told} one by one, by cosine"
         items.append((what, f"{spent.ratio:.2f}× the FLOPs of the tree"))
     if asked := [p for p in pairs if p.question == BUDGET and p.differences]:
         pair = max(asked, key=lambda p: p.at)
@@ -232,7 +232,7 @@ def spent(summary: Summary) -> Markup:
     if summary.spent.controls.tokens:
         amounts.append(("controls: cosine", summary.spent.controls, "cosine"))
     if summary.spent.answers:
-        name = f"the same {summary.spent.answers} answers one by one, by cosine"
+        name = f"the same {summary.spent.answers_told} one by one, by cosine"
         amounts.append((name, summary.spent.one_by_one, "one"))
     most = Amount(*(max(getattr(a, key) for _, a, _ in amounts) for key in ("tokens", "flops", "seconds", "six_nd")))  # fmt: skip
     rows = [

@@ -132,6 +132,11 @@ class Spent:
     answers: int  # finished cooldowns, those that differ only in their descent counted once
 
     @property
+    def answers_told(self) -> str:
+        """How many answers there are, in words."""
+        return f"{self.answers} answer{'s' * (self.answers != 1)}"
+
+    @property
     def ratio(self) -> float | None:
         """How many times the tree's FLOPs one-by-one training costs, None without an answer."""
         return self.one_by_one.flops / self.tree.flops if self.answers else None

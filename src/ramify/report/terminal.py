@@ -300,7 +300,7 @@ def _spent(summary: Summary) -> RenderableType:
         _amount_row(table, "controls: cosine", spent.controls)
     if not spent.answers:
         return table
-    _amount_row(table, f"{spent.answers} answers one by one", spent.one_by_one, about=True)
+    _amount_row(table, f"{spent.answers_told} one by one", spent.one_by_one, about=True)
     ratio = spent.ratio or math.nan
     words = f"one by one with cosine costs {ratio:.2f}× the tree"
     return Group(table, Text(words, style="bold" if ratio > 1 else ""))

@@ -48,14 +48,21 @@ def line_of(lab: Lab, run: str) -> Line:
 def find(lab: Lab, target: str) -> Model:
     """Return the model that `NAME[@TOKENS]` stands for: a run's point, its newest, or an average.
 
-    Raises NotFound with the points that are there.
+    An export stands for the model that it was made of. Raises NotFound with the points that are there.
     """
     name, _, text = target.partition("@")
     place = lab.place(name)
     if not place.is_run:
         record = artifact.require_sound(place.folder, hashes=False)
+        if record.kind == "export":
+            made_of = record.parents[f"models.{record.facts['model']}"]
+            at = "" if made_of["at"] is None else f"@{made_of['at']}"
+            return find(lab, f"{made_of['name']}{at}")
         if record.kind not in AVERAGES:
-            raise BadInput(f"{name} is a {record.kind}, no model", hint="name a run or an average")
+            article = "an" if record.kind[0] in "aeiou" else "a"
+            raise BadInput(
+                f"{name} is {article} {record.kind}, no model", hint="name a run or an average"
+            )
         line, tokens = line_of(lab, _run_of(lab, record)), int(record.facts["tokens"])
         return Model(target, place.folder, line, tokens, averaged=True)
     points = places.points(place.folder)

@@ -20,6 +20,8 @@ EPOCHS = 2.0  # the whole budget reads each token about twice; beyond 4 to 5 it 
 TOKENS_A_PARAMETER = 20.0  # Hoffmann et al. 2022, the usual first guess
 SIZES = ("nano", "micro", "mini", "h33M", "135M")
 LEAST_BYTES = 200_000
+SHARES = (0.25, 0.5, 1.0)  # of the budget: the answers of the first tree
+WARM_UP = 0.04  # of the budget; written down as tokens, since a trunk knows no budget
 
 
 def write_recipe(folder: Path, out: Path) -> Iterator[str]:
@@ -92,6 +94,7 @@ def _text(
     out: Path, corpora: dict[str, tuple[Path, float]], total: float, size: str, vocab: int, rows: int, seq_len: int, budget: int
 ) -> str:  # fmt: skip
     assert size in PRESETS
+    step = rows * seq_len
     shares = _shares({name: bytes_ for name, (_, bytes_) in corpora.items()})
     lines = [f'    "{name}": {str(path.resolve())!r},' for name, (path, _) in corpora.items()]
     return TEMPLATE.substitute(
@@ -102,7 +105,9 @@ def _text(
         vocab=vocab,
         rows=rows,
         seq_len=seq_len,
-        budget=f"{budget:_}",
+        budgets=", ".join(f"{round(share * budget / step) * step:_}" for share in SHARES),
+        warmup=f"{max(round(WARM_UP * budget / step), 1) * step:_}",
+        probe=f"{max(round(budget / 10 / step), 1) * step:_}",
         total=show_bytes(total),
         peak=f"{2e-3 if rows == 16 else 1e-3:g}",
     )
@@ -130,8 +135,16 @@ $folders
 }
 
 
-def recipe(budget: Tokens = $budget, vocab: int = $vocab, seed: int = 0) -> Recipe:
-    """Return the tree: three budgets answered by one trunk, and a cosine run to compare with."""
+def recipe(
+    budgets: tuple[Tokens, ...] = ($budgets),
+    warmup: Tokens = $warmup,
+    vocab: int = $vocab,
+    seed: int = 0,
+) -> Recipe:
+    """Return the tree: budgets answered by one trunk, and a cosine run of the longest to compare with.
+
+    Add a budget, and the trunk goes on from where it is.
+    """
     reads = [Read(name=f"text/{c}", source=Files(path=path)) for c, path in FOLDERS.items()]
     clean = Dedup(name="text/clean", corpora={c: Ref(name=f"text/{c}") for c in FOLDERS})
     corpora = {c: Corpus(ref=Ref(name="text/clean"), part=c) for c in FOLDERS}
@@ -142,7 +155,7 @@ def recipe(budget: Tokens = $budget, vocab: int = $vocab, seed: int = 0) -> Reci
     ]
     sources = {c: Ref(name=f"tokens/{c}") for c in FOLDERS}
     step = $rows * $seq_len
-    whole = max(round(budget / step), 8) * step
+    ends_at = [max(round(tokens / step), 2) * step for tokens in sorted(budgets)]
     trunk = Trunk(
         name="trunk",
         model=preset("$size", vocab=vocab),
@@ -150,27 +163,27 @@ def recipe(budget: Tokens = $budget, vocab: int = $vocab, seed: int = 0) -> Reci
         stages=(Stage(mixture={$mixture}),),
         seq_len=$seq_len,
         rows=$rows,
-        schedule=Constant(peak=$peak, warmup=max(round(0.04 * whole / step), 1) * step),
-        tokens=round(0.8 * whole / step) * step,
-        probe=Probe(every=max(round(whole / 10 / step), 1) * step),
+        schedule=Constant(peak=$peak, warmup=warmup),
+        tokens=round(0.8 * ends_at[-1] / step) * step,
+        probe=Probe(every=$probe),
         numerics=Numerics(threads=1),
         seed=seed,
     )
-    cools = [trunk.cooldown(f"cool-{n}", round(whole * share / step) * step)
-             for n, share in (("quarter", 0.25), ("half", 0.5), ("whole", 1.0))]
-    cosine = trunk.cosine("cosine", whole)
+    names = [f"{tokens / 1e6:.4g}M" for tokens in ends_at]
+    cools = [trunk.cooldown(f"cool-{n}", end) for n, end in zip(names, ends_at, strict=True)]
+    cosine = trunk.cosine(f"cosine-{names[-1]}", ends_at[-1])
     ends = {run.name: Ref(name=run.name, at=run.tokens) for run in (*cools, cosine)}
     evals = [
         Evaluate(name=f"evals/{name}", model=end, corpora=sources, seq_len=$seq_len, limit_tokens=50_000)
         for name, end in ends.items()
     ]
     best = Export(
-        name="best",
+        name=f"best-{names[-1]}",
         models=ends,
         scores={name: Ref(name=f"evals/{name}") for name in ends},
         tokenizer=Ref(name="tokenizer"),
     )
-    heard = Complete(name="heard", model=Ref(name="best"), prompts=("The ", "In the beginning"))
+    heard = Complete(name=f"heard-{names[-1]}", model=Ref(name=best.name), prompts=("The ", "In the beginning"))
     return Recipe(
         name="$name",
         steps=(*reads, clean, tokenizer, *packed, trunk, cosine, *cools, *evals, best, heard),
