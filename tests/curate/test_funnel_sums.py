@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from tests.runs.tiny import make
 
-from ramify.curate.filters import C4, TooLong, TooShort
+from ramify.curate.filters import C4, Mask, TooLong, TooShort
 from ramify.curate.quality_steps import Annotate, Audit, Classify, FromFile, Score, Select, Sheet
 from ramify.curate.rubrics import Rubric
 from ramify.curate.selection_steps import (
@@ -262,6 +262,31 @@ def shown(lab: Lab, name: str) -> list[tuple[str, str | None, int, int]]:
     steps = funnel(lab, name)
     assert all(step.seen == step.kept + sum(step.dropped.values()) for step in steps)
     return [(step.name, step.part, step.seen, step.kept) for step in steps]
+
+
+def test_bytes_are_counted_of_documents_as_they_came(tmp_path: Path) -> None:
+    """Though a table holds only the beginning of a long one, and what is left of one that was edited."""
+    word, address = "é" * 1_200_000, "write to someone.there@place.org about the é of it " * 4
+    texts = (word, "short é", address, address, f"{address}{word}", "a plain text of several words")
+    source = tmp_path / "texts"
+    source.mkdir()
+    for number, text in enumerate(texts):
+        (source / f"{number}.txt").write_text(text)
+    (source / "rows.jsonl").write_text("x" * ((64 << 20) + 100))
+    whole = sum(path.stat().st_size for path in source.iterdir())
+    filters = (TooLong(characters=1_000_000), TooShort(characters=10), Mask())
+    read = Read(name="read", source=Files(path=str(source), cut_characters=None), filters=filters)
+    lab = make(Recipe(name="long", steps=(read,)), Lab(tmp_path / "lab"))
+    facts = facts_of(lab, "read")
+    kept, gone = (table(lab.at("read"), place) for place in ("documents", "dropped"))
+    assert facts["dropped"] == {"duplicate": 1, "too_long": 3, "too_short": 1}
+    assert facts["bytes"]["seen"] == whole
+    assert facts["bytes"]["kept"] == size(kept)
+    taken = len("someone.there@place.org") - len("email@example.com")
+    assert facts["bytes"]["edited"] == 4 * taken
+    assert facts["bytes"]["dropped"] == whole - facts["bytes"]["kept"] - facts["bytes"]["edited"]
+    assert facts["bytes"]["dropped"] > size(gone) + 60_000_000
+    assert max(len(row["text"]) for row in gone) == 1_000_000
 
 
 def test_the_funnel_shows_each_step_with_what_the_one_before_it_kept(lab: Lab) -> None:
