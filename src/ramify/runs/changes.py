@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ramify.curate.selection_steps import Contamination, DomainRecall, Remove
+from ramify.curate.selection_steps import Contamination, DomainRecall, Fetch, Remove
 from ramify.curate.sources import changed
 from ramify.curate.steps import Files, Pages, Read
+from ramify.ground.errors import BadInput, MissingExtra
+from ramify.ground.extras import check_scheme
 from ramify.ground.far import is_far
 from ramify.ground.step import Step
 from ramify.runs.lab import Lab
@@ -20,9 +22,11 @@ SHOWN = 2
 def notes(plan: Plan, lab: Lab) -> Iterator[str]:
     """Yield a line for each finished corpus whose files are no longer those that it was read from.
 
-    And one for each file that a step will want and that is not there, before hours of other steps.
+    And one for each file or package that a step will want and that is not there, before hours of other
+    steps.
     """
     for item in plan.to_do:
+        yield from _unread(item.step)
         for path in _wanted(item.step):
             if not is_far(path) and not Path(path).expanduser().exists():
                 yield f"{item.name} will want {path}, which is not there"
@@ -40,6 +44,17 @@ def notes(plan: Plan, lab: Lab) -> Iterator[str]:
                 )
 
 
+def _unread(step: Step) -> Iterator[str]:
+    """Yield why the index or the archives of a Fetch cannot be read here, for each that cannot."""
+    found: dict[str, None] = {}
+    for path in (*step.index, step.base) if isinstance(step, Fetch) else ():
+        try:
+            check_scheme(path)
+        except (BadInput, MissingExtra) as error:
+            found[f"{step.name} cannot be made: {error}"] = None
+    yield from found
+
+
 def _wanted(step: Step) -> Iterator[str]:
     """Yield the paths that a step of curation reads beside its inputs."""
     match step:
@@ -51,6 +66,9 @@ def _wanted(step: Step) -> Iterator[str]:
             yield from step.seeds.values()
         case Remove():
             yield from step.lists
+        case Fetch():
+            yield from (each for each in step.index if not {*each} & {*"*?["})
+            yield from [step.urls] if step.urls else []
         case BroughtTokenizer():
             yield str(step.path)
         case _:
