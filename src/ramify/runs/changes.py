@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from ramify.curate.items import files_of, read_items
 from ramify.curate.selection_steps import Contamination, DomainRecall, Fetch, Remove
 from ramify.curate.sources import changed
 from ramify.curate.steps import Files, Pages, Read
@@ -30,9 +32,8 @@ def notes(plan: Plan, lab: Lab) -> Iterator[str]:
         for path in _wanted(item.step):
             if not is_far(path) and not Path(path).expanduser().exists():
                 yield f"{item.name} will want {path}, which is not there"
-        for file in _items(item.step):
-            if file.is_file() and not file.stat().st_size:
-                yield f"{item.name} will look for items in {file}, which is empty"
+        for file in filter(_is_empty, _items(item.step)):
+            yield f"{item.name} will look for items in {file}, which is empty"
     for item in plan.items:
         if isinstance(item.step, Read) and item.state == "done":
             lines = changed(item.step, lab.at(item.name))
@@ -45,14 +46,23 @@ def notes(plan: Plan, lab: Lab) -> Iterator[str]:
 
 
 def _unread(step: Step) -> Iterator[str]:
-    """Yield why the index or the archives of a Fetch cannot be read here, for each that cannot."""
+    """Yield why the addresses of a Fetch, or items that are there, cannot be read."""
+    asked: list[Callable[[], object]] = []
+    if isinstance(step, Fetch):
+        asked += [partial(check_scheme, path) for path in (*step.index, step.base)]
+    if items := [path for path in _items(step) if path.exists() and not _is_empty(path)]:
+        asked.append(lambda: read_items(files_of(items)))
     found: dict[str, None] = {}
-    for path in (*step.index, step.base) if isinstance(step, Fetch) else ():
+    for ask in asked:
         try:
-            check_scheme(path)
+            ask()
         except (BadInput, MissingExtra) as error:
             found[f"{step.name} cannot be made: {error}"] = None
     yield from found
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.stat().st_size
 
 
 def _wanted(step: Step) -> Iterator[str]:
@@ -67,7 +77,7 @@ def _wanted(step: Step) -> Iterator[str]:
         case Remove():
             yield from step.lists
         case Fetch():
-            yield from (each for each in step.index if not {*each} & {*"*?["})
+            yield from (each for each in (*step.index, step.base) if not {*each} & {*"*?["})
             yield from [step.urls] if step.urls else []
         case BroughtTokenizer():
             yield str(step.path)
