@@ -25,7 +25,7 @@ from ramify.curate.classify import run_classify
 from ramify.curate.copies import Shelf
 from ramify.curate.decontaminate import run_contamination, run_decontaminate
 from ramify.curate.dedup import run_dedup
-from ramify.curate.filters import TooShort
+from ramify.curate.filters import TooLong, TooShort
 from ramify.curate.gram_index import run_index
 from ramify.curate.masks import Mask
 from ramify.curate.quality_steps import Classify, Linear, Score
@@ -255,6 +255,18 @@ def test_every_step_that_is_spread_makes_the_bytes_of_one_process(
     assert facts[None, "limited"]["files_not_read"]
     assert facts[None, "decontaminate"]["dropped"] == {"contaminated": 1}
     assert facts[None, "looked up"]["contaminated"] == 1
+
+
+def test_a_long_document_that_a_task_drops_counts_whole(machines: Machines, tmp_path: Path) -> None:
+    for name, text in (("kept", "a few words"), ("long", "é" * 1_200_000)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.txt").write_text(text)
+    source = Files(path=str(tmp_path / "in"), cut_characters=None)
+    step = Read(name="r", source=source, filters=(TooLong(characters=1_000_000),))
+    (tmp_path / "out").mkdir()
+    with over(machines.address):
+        facts = run_read(step, {}, tmp_path / "out", quiet)
+    assert facts["bytes"] == {"seen": 2_400_011, "kept": 11, "dropped": 2_400_000}
 
 
 def test_what_a_task_raises_is_raised_here_with_its_hint(

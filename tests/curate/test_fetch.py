@@ -6,6 +6,7 @@ import gzip
 import http.server
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,8 +24,12 @@ from ramify.curate.domains import DOMAIN, DOMAINS
 from ramify.curate.fetch import run_fetch
 from ramify.curate.selection_steps import Fetch
 from ramify.ground import files
-from ramify.ground.errors import BadInput, NotFound
+from ramify.ground.errors import BadInput, Failed, MissingExtra, NotFound
 from ramify.ground.step import Input, Ref
+from ramify.runs.changes import notes
+from ramify.runs.lab import Lab
+from ramify.runs.plan import plan
+from ramify.runs.recipe import Recipe
 
 from .corpora import Row, contents, quiet
 
@@ -277,3 +282,52 @@ def test_killed_between_any_two_file_operations_it_goes_on_to_the_same_bytes(
         if killing.left > 0:  # there was no such operation any more
             break
     assert kills > 20
+
+
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fsspec know of two schemes that packages read which nobody has; one is called otherwise."""
+    known = pytest.importorskip("fsspec.registry").known_implementations
+    for scheme, package in (("lacking", "lackfs"), ("unsaid", "client")):
+        entry = {"class": f"{package}.FileSystem", "err": "Install lackfs to read this"}
+        monkeypatch.setitem(known, scheme, entry)
+
+
+@pytest.mark.usefixtures("lacking")
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("lacking://b/i", "lacking:// is read by lackfs, which is not installed; type: pip install lackfs"),
+        ("unsaid://b/i", "Install lackfs to read this; install what it names"),
+        ("zip://i.cdx::lacking://b", "lacking:// is read by lackfs, which is not installed; type: pip install lackfs"),
+        ("nope://b/i", "fsspec knows of no nope://; give https://, s3:// or a path of this machine"),
+    ],
+)  # fmt: skip
+def test_what_reads_an_address_and_is_not_installed_is_named_for_index_and_archives(
+    path: str, said: str, tmp_path: Path
+) -> None:
+    index = write_cdx(tmp_path / "i.cdx", write_archives(tmp_path))
+    lab = Lab(tmp_path / "lab")
+    for fields in ({"index": (path,)}, {"index": (index,), "base": path}):
+        with pytest.raises((MissingExtra, BadInput), match=f"^{re.escape(said)}$"):
+            fetch(tmp_path, **fields)
+        step = Fetch(name="t", urls=all_urls(tmp_path), **fields)
+        told = [*notes(plan(Recipe(name="r", steps=(step,)), lab), lab)]
+        assert told == [f"t cannot be made: {said}"]  # before anything is
+
+
+def test_an_index_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    whole = gzip.compress(
+        Path(write_cdx(tmp_path / "i.cdx", write_archives(tmp_path))).read_bytes()
+    )
+    for name, data in (("cut.cdx.gz", whole[:-20]), ("no.cdx.gz", b"no"), ("no.parquet", b"no")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(Failed, match=f"the index .*{name} cannot be read: ") as error:
+            fetch(tmp_path, index=(str(tmp_path / name),))
+        assert "look whether it is whole" in str(error.value)
+    with listening(http.server.BaseHTTPRequestHandler) as gone:
+        pass
+    with pytest.raises(
+        Failed, match=f"the index {gone}/i.cdx cannot be read: ClientConnectorError"
+    ):
+        fetch(tmp_path, index=(f"{gone}/i.cdx",))

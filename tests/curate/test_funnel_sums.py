@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from tests.runs.tiny import make
 
-from ramify.curate.filters import C4, TooLong, TooShort
+from ramify.curate.filters import C4, Mask, TooLong, TooShort
 from ramify.curate.quality_steps import Annotate, Audit, Classify, FromFile, Score, Select, Sheet
 from ramify.curate.rubrics import Rubric
 from ramify.curate.selection_steps import (
@@ -29,11 +29,13 @@ from ramify.curate.selection_steps import (
     Remove,
 )
 from ramify.curate.steps import Dedup, Files, Read, Sift
+from ramify.ground.errors import NotFound
 from ramify.ground.ids import digest
 from ramify.ground.step import Ref, Step
 from ramify.report.funnel import funnel, funnel_table
 from ramify.runs.job import KINDS
 from ramify.runs.lab import Lab
+from ramify.runs.look import documents
 from ramify.runs.recipe import Recipe
 from ramify.tokens.steps import Corpus, Tokenize, Tokenizer
 
@@ -262,6 +264,31 @@ def shown(lab: Lab, name: str) -> list[tuple[str, str | None, int, int]]:
     return [(step.name, step.part, step.seen, step.kept) for step in steps]
 
 
+def test_bytes_are_counted_of_documents_as_they_came(tmp_path: Path) -> None:
+    """Though a table holds only the beginning of a long one, and what is left of one that was edited."""
+    word, address = "é" * 1_200_000, "write to someone.there@place.org about the é of it " * 4
+    texts = (word, "short é", address, address, f"{address}{word}", "a plain text of several words")
+    source = tmp_path / "texts"
+    source.mkdir()
+    for number, text in enumerate(texts):
+        (source / f"{number}.txt").write_text(text)
+    (source / "rows.jsonl").write_text("x" * ((64 << 20) + 100))
+    whole = sum(path.stat().st_size for path in source.iterdir())
+    filters = (TooLong(characters=1_000_000), TooShort(characters=10), Mask())
+    read = Read(name="read", source=Files(path=str(source), cut_characters=None), filters=filters)
+    lab = make(Recipe(name="long", steps=(read,)), Lab(tmp_path / "lab"))
+    facts = facts_of(lab, "read")
+    kept, gone = (table(lab.at("read"), place) for place in ("documents", "dropped"))
+    assert facts["dropped"] == {"duplicate": 1, "too_long": 3, "too_short": 1}
+    assert facts["bytes"]["seen"] == whole
+    assert facts["bytes"]["kept"] == size(kept)
+    taken = len("someone.there@place.org") - len("email@example.com")
+    assert facts["bytes"]["edited"] == 4 * taken
+    assert facts["bytes"]["dropped"] == whole - facts["bytes"]["kept"] - facts["bytes"]["edited"]
+    assert facts["bytes"]["dropped"] > size(gone) + 60_000_000
+    assert max(len(row["text"]) for row in gone) == 1_000_000
+
+
 def test_the_funnel_shows_each_step_with_what_the_one_before_it_kept(lab: Lab) -> None:
     rows = shown(lab, "tokens")
     assert [row[:2] for row in rows] == [
@@ -300,6 +327,47 @@ def test_labels_are_told_apart_from_the_chain_that_they_stand_beside(lab: Lab) -
     terminal.print(funnel_table(funnel(lab, "chosen")))
     rows = [line.split("  ")[0] for line in terminal.export_text().splitlines()]
     assert rows == ["step", "raw/a", "clean/a", "labels (beside)", "scored", "chosen"]
+
+
+def looked(lab: Lab, name: str, *, kept: bool = True) -> list[str]:
+    """Return the heading of each document of a corpus, kept or dropped."""
+    lines = documents(lab, name, kept=kept, why=None, count=1000, seed=0)
+    return [line for line in lines if line.startswith("── ")]
+
+
+def test_every_row_of_a_funnel_can_be_looked_at_and_shown_by_the_name_it_has_there(
+    lab: Lab,
+) -> None:
+    for at in ("apportioned", "tokens", "some"):
+        for name, part, _, kept in shown(lab, at)[:-1]:
+            named = name if part is None else f"{name}/{part}"
+            assert len(looked(lab, named)) == kept
+            assert shown(lab, named)[-1] == next(
+                row for row in shown(lab, at) if row[:2] == (name, part)
+            )
+
+
+def test_of_a_part_only_what_it_lost_is_dropped(lab: Lab) -> None:
+    lost = {"clean": "b", "apportioned": "a"}
+    for name, label in lost.items():
+        gone = table(lab.at(name), "dropped")
+        assert {row["corpus"] for row in gone} == {label}
+        lines = looked(lab, f"{name}/{label}", kept=False)
+        assert len(lines) == len(gone) > 0
+        assert all(f"{label}.jsonl" in line for line in lines)
+        other = "ab".replace(label, "")
+        with pytest.raises(NotFound, match=f"{name}/{other} has no such documents") as error:
+            looked(lab, f"{name}/{other}", kept=False)
+        assert str(error.value.hint).startswith("reasons to be dropped from all its parts were: ")
+
+
+def test_a_part_that_is_not_there_is_told_with_those_that_are(lab: Lab) -> None:
+    for ask in (looked, shown):
+        with pytest.raises(NotFound, match="clean has no part 'c'") as error:
+            ask(lab, "clean/c")
+        assert error.value.hint == "parts: a, b"
+        with pytest.raises(NotFound, match="raw/a/x is not in"):
+            ask(lab, "raw/a/x")
 
 
 def test_a_funnel_leaves_out_what_documents_were_only_compared_with(lab: Lab) -> None:

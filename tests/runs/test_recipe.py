@@ -505,6 +505,28 @@ def test_settings_are_parsed_as_their_types_say(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"sample": "0"}, r"sample: Input should be .* 1 \(--set sample=0\)$"),
+        ({"least_pages": "-2"}, r"least_pages: Input should be .* 1 \(--set least_pages=-2\)$"),
+        (
+            {"items": "a.jsonl"},
+            'valid array; write a list, like --set items=\'\\["one", "two"\\]\'$',
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_as_it_was_typed(given: dict[str, str], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        load("finemath", given)
+
+
+def test_what_is_no_number_is_not_repeated_as_it_may_be_a_key() -> None:
+    with pytest.raises(BadInput, match="not the name of an environment variable") as error:
+        load("finemath", {"keys": '["sk-abcdefghijklmnopqrstuvwxyz012345"]'})
+    assert "sk-abc" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("spec", "given", "says"),
     [
         ("{file}", {"nope": "1"}, "has no setting 'nope'; it has: budget, parts, wide, path"),

@@ -20,7 +20,8 @@ from ramify.commands.shared import (
 @app.command("show")
 def show_command(
     name: Annotated[
-        str | None, typer.Argument(help="A corpus: what went in and out of each of its steps")
+        str | None,
+        typer.Argument(help="A corpus, or a part of one (NAME/PART): what went in and out"),
     ] = None,
     lab_dir: InLab = None,
     as_json: AsJson = False,
@@ -57,7 +58,7 @@ def _show_funnel(name: str, lab_dir: Path | None, as_json: bool) -> None:
 
 @app.command("look")
 def look_command(
-    name: Annotated[str, typer.Argument(help="A corpus, or a run with --batch")],
+    name: Annotated[str, typer.Argument(help="A corpus or NAME/PART, or a run with --batch")],
     lab_dir: InLab = None,
     dropped: Annotated[bool, typer.Option("--dropped", help="Documents that were dropped")] = False,
     why: Annotated[str | None, typer.Option("--why", help="Only those with this reason")] = None,

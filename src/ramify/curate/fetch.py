@@ -33,6 +33,7 @@ from ramify.curate.page_index import (
 from ramify.curate.selection_steps import Fetch
 from ramify.ground import files
 from ramify.ground.errors import BadInput
+from ramify.ground.extras import check_scheme
 from ramify.ground.ids import digest
 from ramify.ground.step import Input, Tell
 from ramify.ground.units import in_runs
@@ -53,8 +54,10 @@ def run_fetch(
 ) -> dict[str, Any]:
     """Fetch every page that is wanted and that the index has; go on after the last finished shard.
 
-    Raises NotFound without an index, BadInput where it has none of the pages.
+    Raises NotFound without an index, BadInput where it has none of the pages, MissingExtra where what
+    reads the index or the archives is not installed.
     """
+    check_scheme(step.base)  # before an index is read, which may take hours
     places, counts = _places(step, inputs, out, tell)
     shards = in_runs(places, lambda place: place.length, SHARD_BYTES)
     plan = {"places": len(places), "listing": digest(*(x.file + str(x.offset) for x in places))}

@@ -42,7 +42,9 @@ def sample(
     ]
     ends = list(itertools.accumulate(len(rows) for _, _, rows in fitting))
     if not ends or not ends[-1]:
-        raise NotFound(f"{name or folder.name} has no such documents", hint=_there_is(folder, kept))
+        raise NotFound(
+            f"{name or folder.name} has no such documents", hint=_there_is(folder, kept, label)
+        )
     chosen = random.Random(derive(seed, "look")).sample(range(ends[-1]), min(count, ends[-1]))
     return [_read(folder, *_nth(fitting, ends, index)) for index in sorted(chosen)]
 
@@ -94,7 +96,7 @@ def _read(folder: Path, path: Path, group: int, index: int) -> dict[str, Any]:
     return {**row, "in": path.parent.relative_to(folder).as_posix()}
 
 
-def _there_is(folder: Path, kept: bool) -> str:
+def _there_is(folder: Path, kept: bool, label: str | None) -> str:
     tables = _tables(folder, kept=False)
     if not tables:
         return "nothing was dropped" if not kept else "is it a folder of a read or dedup step?"
@@ -103,4 +105,5 @@ def _there_is(folder: Path, kept: bool) -> str:
         for path in tables
         for reason in pq.read_table(path, columns=["reason"])["reason"].to_pylist()
     }
-    return f"reasons to be dropped were: {', '.join(sorted(found))}"
+    where = "" if label is None else " from all its parts"
+    return f"reasons to be dropped{where} were: {', '.join(sorted(found))}"

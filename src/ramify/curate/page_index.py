@@ -6,13 +6,15 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ramify.ground.errors import BadInput, NotFound, RamifyError
-from ramify.ground.extras import need
+from ramify.ground.errors import BadInput, Failed, NotFound, RamifyError
+from ramify.ground.extras import check_scheme, need
 
 COLUMNS = ("url", "warc_filename", "warc_record_offset", "warc_record_length")
 FURTHER = ("fetch_status", "content_mime_type")  # of Common Crawl's columnar index
@@ -38,23 +40,42 @@ class Entry:
     media: str | None
 
 
-def fsspec() -> Any:
-    """Return fsspec, or raise MissingExtra."""
-    return need("fsspec", extra="curate")
+def file_system(path: str, **options: Any) -> tuple[Any, str]:
+    """Return the file system of fsspec that a path is of, and the path there.
+
+    Raises MissingExtra where the package for it is not installed, BadInput where there is none.
+    """
+    check_scheme(path)
+    system, inner = need("fsspec.core", extra="curate").url_to_fs(path, **options)
+    return system, inner
 
 
 def index_files(path: str) -> list[tuple[Any, str]]:
     """Return (file system, path) of every file of an index, sorted; NotFound where there is none."""
-    system, inner = fsspec().core.url_to_fs(path)
-    if any(mark in path for mark in "*?["):
-        found = sorted(system.glob(inner))
-    elif system.isdir(inner):
-        found = sorted(name for name in system.find(inner) if _is_index(name))
-    else:
-        found = [inner] if system.exists(inner) else []
+    with _reading(path):
+        system, inner = file_system(path)
+        if any(mark in path for mark in "*?["):
+            found = sorted(system.glob(inner))
+        elif system.isdir(inner):
+            found = sorted(name for name in system.find(inner) if _is_index(name))
+        else:
+            found = [inner] if system.exists(inner) else []
     if not found:
         raise NotFound(f"no index at {path}", hint="give .parquet, .cdx or .cdxj files")
     return [(system, name) for name in found]
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Tell in one line which index could not be read, and why."""
+    try:
+        yield
+    except (*failures(), pa.ArrowException, EOFError, zlib.error) as error:
+        said = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise Failed(
+            f"the index {path} cannot be read: {said}",
+            hint="look whether it is whole and can be reached, then type: ramify run",
+        ) from error
 
 
 def _is_index(name: str) -> bool:
@@ -64,7 +85,7 @@ def _is_index(name: str) -> bool:
 def entries(system: Any, path: str) -> Iterator[Entry | str]:
     """Yield the rows of one file of an index; a line that is none is yielded as it is."""
     compression = "gzip" if path.endswith(".gz") else None
-    with system.open(path, "rb", compression=compression) as file:
+    with _reading(path), system.open(path, "rb", compression=compression) as file:
         if path.endswith(".parquet"):
             yield from _columnar(file, path)
         else:
@@ -119,7 +140,7 @@ def read_range(base: str, place: Place, timeout: float) -> bytes:
     path = place.file if "://" in place.file else base.rstrip("/") + "/" + place.file
     if path.startswith("http"):
         options = {"client_kwargs": {"timeout": _timeout(timeout)}}
-    system, inner = fsspec().core.url_to_fs(path, **options)
+    system, inner = file_system(path, **options)
     data: bytes = system.cat_file(inner, start=place.offset, end=place.offset + place.length)
     if len(data) != place.length:
         raise Unfetched(f"{len(data)} bytes came, {place.length} were asked for")

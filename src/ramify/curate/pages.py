@@ -121,7 +121,7 @@ class _Made:
 def _of_row(file: SourceFile, source: Pages, number: int, row: dict[str, Any] | Bad) -> Document:
     origin, id_ = f"{file.origin}:{number}", digest(file.origin, number)
     if isinstance(row, Bad):
-        return Document(id_, row.text, origin, 0, row.reason)
+        return Document(id_, row.text, origin, 0, row.reason, bytes=row.bytes)
     said = provenance(_columns(source), row)
     if source.id_column is not None and row.get(source.id_column) is not None:
         id_ = digest(str(row[source.id_column]))

@@ -103,9 +103,11 @@ def _read_shard(step: Read, group: Iterator[Told], sieve: Sieve, out: Path, ledg
                 row = document.row(reason)
                 (kept if reason is None else dropped).add(row)
                 counts["kept" if reason is None else reason.split(":", 1)[0]] += 1
-                size["kept" if reason is None else "dropped"] += len(row["text"].encode())
-                if reason is None and document.edited is not None:
-                    size["edited"] += document.edited
+                if reason is None:
+                    left = len(row["text"].encode())
+                    size.update(kept=left, edited=document.bytes_seen - left)
+                else:
+                    size["dropped"] += document.bytes_seen
                 if reason is None and document.formulas is not None:
                     formulas.update(seen=document.formulas[0], kept=document.formulas[1])
             read.append(entry())

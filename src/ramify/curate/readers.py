@@ -185,7 +185,7 @@ def _row_document(
 ) -> Document:
     origin, part, id_ = f"{file.origin}:{number}", 0, digest(file.origin, number)
     if isinstance(row, Bad):
-        return Document(id_, row.text, origin, part, row.reason)
+        return Document(id_, row.text, origin, part, row.reason, bytes=row.bytes)
     if source.id_column:
         if row.get(source.id_column) is None:
             return Document(id_, "", origin, part, f"no_id: no {source.id_column!r} in the row")

@@ -37,6 +37,7 @@ class Document:
     license: str | None = None
     source: str | None = None
     formulas: tuple[int, int] | None = None  # seen in a page's markup, kept in its text
+    bytes: int | None = None  # of which the text is the beginning; None: it is whole
 
 
 Chosen = Callable[[int], bool]
@@ -59,6 +60,7 @@ class Bad:
 
     reason: str
     text: str
+    bytes: int | None = None  # of the row, where the text is only its beginning
 
 
 def rows_of(
@@ -108,10 +110,8 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any] | Bad]:
     with opened(path) as stream:
         while line := stream.readline(LIMIT_BYTES + 1):
             if len(line) > LIMIT_BYTES:
-                rest = _skip_line(stream)
-                yield Bad(
-                    f"too_long: a line of {len(line) + rest} bytes", text_of(line[:SKIP_BYTES])
-                )
+                size = len(line) + _skip_line(stream)
+                yield Bad(f"too_long: a line of {size} bytes", text_of(line[:SKIP_BYTES]), size)
             elif line.strip():
                 yield _json_row(line)
 

@@ -38,7 +38,7 @@ VERDICT = pa.schema(
     [
         *DROPPED,
         ("digest", pa.binary()),
-        ("edited", pa.int64()),
+        ("bytes_seen", pa.int64()),
         ("formulas_seen", pa.int64()),
         ("formulas_kept", pa.int64()),
         ("file", pa.int64()),
@@ -54,7 +54,7 @@ class Judged:
     text: str
     reason: str | None
     digest: bytes  # of the text, its white space aside; empty where there is a reason
-    edited: int | None = None  # bytes that the filters took out, where they changed anything
+    bytes_seen: int  # of the document as it came, before filters and before it is cut
     formulas: tuple[int, int] | None = None  # seen, kept
 
     def row(self, reason: str | None) -> dict[str, Any]:
@@ -71,9 +71,9 @@ def judged(step: Read, document: Document) -> Judged:
     if reason is None:
         sifted, reason = sift((NotText(), *step.sieve), text)
         text = sifted if reason is None else text
-    edited = None
-    if reason is None and text != document.text:
-        edited = len(document.text.encode()) - len(text.encode())
+    came = document.bytes
+    if came is None:
+        came = len(document.text.encode("utf-8", "replace"))
     about: dict[str, Any] = {
         "id": document.id,
         "origin": sound(document.origin),
@@ -83,7 +83,7 @@ def judged(step: Read, document: Document) -> Judged:
         said = getattr(document, field)
         about[field] = None if said is None else sound(said)
     return Judged(
-        about, text, reason, digest(text) if reason is None else b"", edited, document.formulas
+        about, text, reason, digest(text) if reason is None else b"", came, document.formulas
     )
 
 
@@ -211,7 +211,7 @@ def _judge_group(
                     {
                         **one.row(one.reason),
                         "digest": one.digest,
-                        "edited": one.edited,
+                        "bytes_seen": one.bytes_seen,
                         "formulas_seen": seen,
                         "formulas_kept": kept,
                         "file": ordinal,
@@ -254,4 +254,4 @@ def _judged(row: dict[str, Any]) -> Judged:
         None if row["formulas_seen"] is None else (row["formulas_seen"], row["formulas_kept"])
     )
     about = {name: row[name] for name in DOCUMENT.names if name != "text"}
-    return Judged(about, row["text"], row["reason"], row["digest"], row["edited"], formulas)
+    return Judged(about, row["text"], row["reason"], row["digest"], row["bytes_seen"], formulas)

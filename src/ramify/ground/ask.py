@@ -124,7 +124,8 @@ class Budget:
             raise Failed(
                 f"the cap ({self._told()}) is reached: {self.prompt + self.completion:,} tokens"
                 f" (${self.dollars:.2f}) are spent, and the next question may cost too much",
-                hint="raise cap and type the same command again; what was answered is kept",
+                hint="raise cap (of a recipe that comes with Ramify: --set label_tokens=N) and type the same"
+                " command again; what was answered is kept",
             )
         self._aside[0] += prompt
         self._aside[1] += completion

@@ -40,12 +40,11 @@ class Passage:
 
 
 def funnel(lab: Lab, name: str) -> list[Passage]:
-    """Return the steps that led to `name` and passed documents on, each after those it took in.
+    """Return the steps that led to `NAME[/PART]` and passed documents on, each after those it took in.
 
-    Raises NotFound where there is no such step, or no documents went through any.
+    Raises NotFound where there is no such step or part, or no documents went through any.
     """
-    lab.place(name)
-    steps = _lineage(lab, (name, None), set())
+    steps = _lineage(lab, lab.corpus(name), set())
     found = [passage for each in steps if (passage := _passage(lab, *each))]
     if not found:
         raise NotFound(f"no documents led to {name}", hint="name a corpus; ramify show lists them")

@@ -102,6 +102,18 @@ class Lab:
         there = ", ".join(place.name for place in places_there) or "nothing"
         raise NotFound(f"{name} is not in {self.folder}", hint=f"there: {there}")
 
+    def corpus(self, name: str) -> tuple[str, str | None]:
+        """Return the step that `NAME` or `NAME/PART` stands for, and which of its corpora (None: all).
+
+        Raises NotFound, with the parts or the names that are there, if there is no such step or part.
+        """
+        step, _, part = check_name(name).rpartition("/")
+        record = self.record(step) if step and not self.holds(name) else None
+        parts = record.facts.get("corpora", {}) if record else {}
+        if parts and part not in parts:
+            raise NotFound(f"{step} has no part {part!r}", hint=f"parts: {', '.join(parts)}")
+        return (step, part) if parts else (self.place(name).name, None)
+
     def record(self, name: str) -> Record | None:
         """Return the record of a finished step that is no run; Corrupt if it cannot be read."""
         try:

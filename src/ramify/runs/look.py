@@ -18,11 +18,11 @@ SHOWN = 600  # characters of a document or a row
 def documents(
     lab: Lab, name: str, *, kept: bool, why: str | None, count: int, seed: int
 ) -> Iterator[str]:
-    """Yield random documents of a corpus, kept or dropped, as a person reads them."""
+    """Yield random documents of a corpus or a part, kept or dropped, as a person reads them."""
     if count < 1:
         raise BadInput(f"{count} documents of {name}", hint="ask for 1 or more")
-    place = lab.place(name)
-    found = sample(place.folder, kept=kept, why=why, count=count, seed=seed, name=name)
+    step, part = lab.corpus(name)
+    found = sample(lab.at(step), kept=kept, why=why, label=part, count=count, seed=seed, name=name)
     for document in found:
         reason = f"  [{document['reason']}]" if document.get("reason") else ""
         url = f"  {document['url']}" if document.get("url") else ""

@@ -277,7 +277,7 @@ def load(spec: str, settings: Mapping[str, str] | None = None) -> Recipe:
     """
     function = find(spec)
     file = function.__code__.co_filename
-    with _mistakes_told(spec, file):
+    with _mistakes_told(spec, file, settings or {}):
         given = _parsed(spec, function, settings or {})
         recipe = function(**given)
     if not isinstance(recipe, Recipe):
@@ -286,14 +286,21 @@ def load(spec: str, settings: Mapping[str, str] | None = None) -> Recipe:
 
 
 @contextlib.contextmanager
-def _mistakes_told(spec: str, file: str) -> Iterator[None]:
-    """Turn what goes wrong in a person's own code into BadInput with the line where it did."""
+def _mistakes_told(spec: str, file: str, settings: Mapping[str, str]) -> Iterator[None]:
+    """Turn what goes wrong in a person's own code into BadInput with the line where it did.
+
+    A number in a field that is called as a setting is told with what was typed for it.
+    """
     try:
         yield
     except RamifyError:
         raise
     except ValidationError as error:
-        raise BadInput(f"{spec}{_line_of(error, file)}: {told(error)}") from error
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][-1]) if first["loc"] else ""
+        is_number = isinstance(first["input"], int | float)  # what is none may be a secret
+        typed = f" (--set {field}={settings[field]})" if field in settings and is_number else ""
+        raise BadInput(f"{spec}{_line_of(error, file)}: {told(error)}{typed}") from error
     except MISTAKES as error:
         where = _line_of(error, file)
         raise BadInput(f"{spec}{where}: {type(error).__name__}: {error}") from error
@@ -352,7 +359,7 @@ def _from_file(path: Path) -> Any:
     # a cached copy is told from its source by size and second: an edit could go unseen
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        with _mistakes_told(str(path), str(path)):
+        with _mistakes_told(str(path), str(path), {}):
             spec.loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = before
@@ -373,7 +380,9 @@ def _parsed(spec: str, function: Callable[..., Any], settings: Mapping[str, str]
             as_json = text.startswith(("[", "{"))
             given[name] = adapter.validate_json(text) if as_json else adapter.validate_strings(text)
         except ValidationError as error:
-            raise BadInput(f"--set {name}={text}: {told(error)}") from error
+            listed = error.errors()[0]["type"] == "tuple_type"
+            hint = f"""write a list, like --set {name}='["one", "two"]'""" if listed else None
+            raise BadInput(f"--set {name}={text}: {told(error)}", hint=hint) from error
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in given:
             raise BadInput(f"{spec} needs a {name}", hint=f"add --set {name}=VALUE")

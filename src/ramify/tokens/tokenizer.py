@@ -156,7 +156,7 @@ def bring(path: Path, sha256: str | None, end_of_text: str) -> Codec:
     tokenizer, for ids with gaps, and for one that would encode a text differently each time.
     """
     if not path.is_file():
-        raise NotFound(f"no tokenizer at {path}")
+        raise NotFound(f"no tokenizer at {path}", hint="give the path of a tokenizer.json")
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     try:
