@@ -53,6 +53,19 @@ def test_a_truncated_archive_ends_with_a_broken_answer(tmp_path: Path, zipped: b
     assert found[1].broken is not None
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_an_archive_that_ends_within_a_request_says_so(tmp_path: Path, zipped: bool) -> None:
+    head = b"WARC/1.1\r\nWARC-Type: request\r\nContent-Length: 2560\r\n\r\n"
+    asked = head + bytes(range(256)) * 10 + b"\r\n\r\n"
+    path = written(tmp_path / "a.warc", record(1), asked, zipped=zipped)
+    assert [x.broken for x in answers(path)] == [None]
+    path.write_bytes(path.read_bytes()[:-120])
+    (good, cut) = answers(path)
+    assert good.broken is None
+    assert cut.broken is not None
+    assert cut.broken.startswith("truncated: ")
+
+
 def test_what_was_not_answered_well_says_its_status(tmp_path: Path) -> None:
     found = list(answers(written(tmp_path / "a.warc", record(1, status="404 Not Found"))))
     assert [x.broken for x in found] == ["http_status: 404"]

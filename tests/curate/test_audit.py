@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ramify.curate.audit import kappa, run_audit, run_sheet
 from ramify.curate.corpora import domain
 from ramify.curate.quality_steps import Audit, Sheet
+from ramify.curate.rubrics import MATH_3
 from ramify.ground.errors import BadInput
 from ramify.ground.step import Input, Ref
 
@@ -39,7 +40,7 @@ def audit(out: Path, inputs: dict[str, Input], **fields: Any) -> dict[str, Any]:
     return told
 
 
-def filled_in(rows: list[dict[str, str]], path: Path, scores: dict[str, float]) -> Path:
+def filled_in(rows: list[dict[str, str]], path: Path, scores: dict[str, Any]) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["id", "domain", "text", "score"])
         writer.writeheader()
@@ -84,6 +85,28 @@ def test_people_who_agree_have_a_kappa_of_one_and_a_shift_is_found(tmp_path: Pat
     share = sum(label < 3 for label in same.values()) / 120  # of all labels, not of the even sheet
     assert told["bob"]["mean_difference"] == pytest.approx(share)
     assert told["bob"]["thresholds"]["2"]["kept_by_other"] > told["bob"]["thresholds"]["2"]["kept"]
+
+
+def test_a_slip_of_the_pen_is_refused_with_its_row_and_the_scale(tmp_path: Path) -> None:
+    rows = graded(60)
+    step = {"rubric": MATH_3.model_dump(mode="json")}
+    given = written(tmp_path / "l", rows, step=step)
+    asked = sheet(given, tmp_path / "sheet", per_label=5)
+    scores = {x["id"]: x["label"] for x in rows}
+    slipped = asked[0]["id"]
+    ann = filled_in(asked, tmp_path / "ann.csv", {**scores, slipped: 33})
+    with pytest.raises(BadInput, match=f"gives {slipped} the score 33, which is not in 0 to 3"):
+        audit(tmp_path / "out", {"labels": given}, people={"ann": str(ann)})
+    right = filled_in(asked, tmp_path / "ann.csv", {**scores, slipped: ""})
+    told = audit(tmp_path / "again", {"labels": given}, people={"ann": str(right)})
+    assert told["ann"]["documents"] == len(asked) - 1
+
+
+def test_a_sheet_saved_with_semicolons_is_told_what_a_csv_has(tmp_path: Path) -> None:
+    given = written(tmp_path / "l", graded(20))
+    (tmp_path / "ann.csv").write_text('id;score\n"a";1\nb, c;2\n')
+    with pytest.raises(BadInput, match="commas between its columns"):
+        audit(tmp_path / "out", {"labels": given}, people={"ann": str(tmp_path / "ann.csv")})
 
 
 def test_a_second_annotator_is_compared_on_what_both_labelled_and_by_domain(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,24 @@ def test_a_corrupt_file_is_a_counted_drop_that_names_it(
     assert said in last["reason"]
     assert str(tmp_path) not in last["reason"]
     assert facts["kept"] >= 1
+
+
+FEW = {"gzip": 30, "zstd": 300}  # rows: of 4 KiB, and of the block of 128 KiB that a zstd decodes
+
+
+@pytest.mark.parametrize("kind", [*FEW])
+def test_a_compressed_file_that_breaks_off_loses_no_row_far_from_there(
+    kind: str, tmp_path: Path
+) -> None:
+    chance = random.Random(0)
+    told = [f"{story(n)} {chance.randbytes(200).hex()}" for n in range(3000)]
+    whole = "".join(json.dumps({"text": each}) + "\n" for each in told).encode()
+    name = "a.jsonl.gz" if kind == "gzip" else "a.jsonl.zst"
+    data = pa.compress(whole, codec=kind, asbytes=True)
+    (tmp_path / name).write_bytes(data[: len(data) * 9 // 10])
+    facts = run(tmp_path / name, tmp_path / "out")
+    assert facts["dropped"] == {"unreadable": 1}
+    assert facts["kept"] > 3000 * 0.9 - FEW[kind]
 
 
 def test_a_dangling_link_is_a_counted_drop(tmp_path: Path) -> None:

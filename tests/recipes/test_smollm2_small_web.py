@@ -12,6 +12,7 @@ from tests.runs.tiny import make
 
 from ramify.recipes.smollm2_small_web import recipe
 from ramify.runs.lab import Lab
+from ramify.runs.recipe import load
 
 SAID = "this is told because people asked for it and nothing else would do for them"
 
@@ -40,3 +41,10 @@ def scores(lab: Lab, name: str) -> Counter[int]:
     """Return how many documents have each score, rounded with halves up."""
     found = pq.read_table(lab.at(name) / "documents")["score"].to_pylist()
     return Counter(int(score + 0.5) for score in found)
+
+
+def test_null_at_the_door_is_no_column_where_there_may_be_none() -> None:
+    without = load("smollm2_small_web", {"url_column": "null"})
+    assert without == recipe(url_column=None)
+    named = load("smollm2_small_web", {"text_column": "null"})
+    assert named == recipe(text_column="null")

@@ -196,6 +196,23 @@ def test_labels_that_are_asked_for_have_a_small_cap_and_measure_the_money(
     assert labels.dollars.value == pytest.approx(expected)
 
 
+def test_measured_questions_have_an_interval_unless_the_same_ones_will_be_asked(
+    texts: Path, tmp_path: Path, llm: Any
+) -> None:
+    def told(share: float, labels: int) -> Any:
+        made = dry(web(texts, llm.url), share=share, labels=labels, least_bytes=1000)
+        lab = make(made.recipe, Lab(tmp_path / f"dry-{labels}"), "web/education/labels")
+        (found,) = estimate(made, lab).labels
+        assert found.measured
+        return found.question_tokens
+
+    some = told(0.5, 40)
+    assert some.low < 0.99 * some.value
+    assert some.high > 1.01 * some.value
+    same = told(1.0, 500)
+    assert same.low == same.value == same.high
+
+
 def test_pages_that_would_be_fetched_are_stood_in_for_by_those_of_the_sample() -> None:
     whole = finemath.recipe(index=("cc.cdx.gz",))
     unlabelled = dry(whole, share=0.01)

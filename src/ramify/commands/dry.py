@@ -69,7 +69,7 @@ def dry_command(
     if as_json:
         print(json.dumps(found.json(), indent=1))
     else:
-        console().print(told(found, lab.folder))
+        console(least=120).print(told(found, lab.folder))
     if failed is not None:
         raise failed
 

@@ -50,7 +50,7 @@ def _show_funnel(name: str, lab_dir: Path | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps([vars(each) for each in passages], indent=1))
     else:
-        terminal = console()
+        terminal = console(least=120)
         terminal.print(funnel_table(passages))
         for line in told_of_provenance(passages):
             terminal.print(line, markup=False)

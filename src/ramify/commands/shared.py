@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,7 +116,11 @@ def plan_of(
     )
 
 
-def console() -> Any:
+def console(least: int | None = None) -> Any:
+    """Return the terminal; where there is none, as in a file, lines have `least` columns."""
     from rich.console import Console
 
-    return Console(soft_wrap=False, highlight=False)
+    made = Console(soft_wrap=False, highlight=False)
+    if least is not None and not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = max(made.width, least)
+    return made

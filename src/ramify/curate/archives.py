@@ -124,6 +124,7 @@ def _answer(record: Any) -> Iterator[Answer]:
         record.record_type.name if hasattr(record.record_type, "name") else str(record.record_type)
     )
     if kind not in PAGES:
+        yield from _broken_off(record)
         return
     url = (record.headers.get("WARC-Target-URI") or "").strip("<>") or None
     if url is not None and url.startswith("metadata:"):  # of the crawler about itself
@@ -147,6 +148,16 @@ def _answer(record: Any) -> Iterator[Answer]:
     except zlib.error as error:
         broken = broken or f"malformed: {error}"
     yield Answer(url, content, _media(said), record.http_charset or _charset(said), broken)
+
+
+def _broken_off(record: Any) -> Iterator[Answer]:
+    """Yield a broken answer where an archive ends within a record that holds no page."""
+    found = 0
+    while piece := record.reader.read(RESYNC):
+        found += len(piece)
+    if found < record.content_length:
+        why = f"truncated: {found} of {record.content_length} bytes"
+        yield Answer(None, b"", "", None, why)
 
 
 def _refused(headers: Any) -> str | None:

@@ -86,7 +86,7 @@ def _cell(text: str) -> str:
 def run_audit(step: Audit, inputs: Mapping[str, Input], out: Path, tell: Tell) -> dict[str, Any]:
     """Make `audit.json`: against each other labelling, kappa, errors and shifts with intervals.
 
-    Raises BadInput where two labellings share no document.
+    Raises BadInput where two labellings share no document, or a person's score is off the scale.
     """
     mine = _labels(inputs["labels"], step.column)
     told: dict[str, Any] = {}
@@ -94,13 +94,28 @@ def run_audit(step: Audit, inputs: Mapping[str, Input], out: Path, tell: Tell) -
         others = _labels(inputs[f"others.{name}"], step.column)
         told[name] = compared(step, mine, _scores(others), name, weighted=False)
     for name, path in step.people.items():
-        others_of = from_file(FromFile(path=path))
-        told[name] = compared(step, mine, others_of, name, weighted=True)
+        filled_in = from_file(FromFile(path=path))
+        _refuse_off_the_scale(path, filled_in, inputs["labels"])
+        told[name] = compared(step, mine, filled_in, name, weighted=True)
         told[name]["sheet"] = {"sha256": files.sha256(Path(path))}
     tell(1, 1, "audit")
     files.write_json(out / AUDIT, told)
     brief = ("documents", "kappa", "kappa_interval", "mean_difference")
     return {"compared": {name: {key: one[key] for key in brief} for name, one in told.items()}}
+
+
+def _refuse_off_the_scale(path: str, scores: Mapping[str, float], labels: Input) -> None:
+    """Raise BadInput for a slip of the pen: one 33 in place of 3 would decide the whole kappa."""
+    rubric = labels.record.get("step", {}).get("rubric")
+    if not rubric:
+        return
+    lowest, highest = rubric["lowest"], rubric["highest"]
+    for id_, score in scores.items():
+        if not lowest <= score <= highest:
+            raise BadInput(
+                f"{path} gives {id_} the score {score:g}, which is not in {lowest} to {highest}",
+                hint="mend that row, or leave its score empty",
+            )
 
 
 Labelled = Mapping[str, tuple[float, str]]

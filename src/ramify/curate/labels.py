@@ -108,5 +108,10 @@ def _table(path: Path, id_column: str) -> pa.Table:
                 return pyarrow.csv.read_csv(path, convert_options=convert, parse_options=parse)
     except (pa.ArrowException, OSError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"{path} cannot be read: {said}") from error
+        hint = (
+            "a csv has commas between its columns and is in UTF-8"
+            if path.suffix == ".csv"
+            else None
+        )
+        raise BadInput(f"{path} cannot be read: {said}", hint=hint) from error
     raise BadInput(f"{path} is no csv, jsonl or parquet", hint="convert it to one of them")

@@ -20,6 +20,7 @@ from ramify.curate.sources import SourceFile
 
 LIMIT_BYTES = 64 << 20  # of one line or one text file; beyond it nothing is a document
 SKIP_BYTES = 1 << 20
+LOST_BYTES = 1 << 12  # at most, ahead of where a compressed file breaks off; larger is no faster
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ def opened(path: Path) -> BinaryIO:
     if kind is None:
         return path.open("rb")
     stream = pa.input_stream(str(path), compression=kind, buffer_size=1 << 18)
-    return io.BufferedReader(stream, 1 << 18)
+    return io.BufferedReader(stream, LOST_BYTES)
 
 
 def text_of(data: bytes) -> str:

@@ -135,7 +135,8 @@ def funnel_table(passages: list[Passage]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "in", "out", "bytes out", "tokens", "why the rest went"):
         right = heading not in ("step", "why the rest went")
-        table.add_column(heading, justify="right" if right else "left")
+        # a name is typed again, so it may be folded, never cut
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for each in passages:
         reasons = ", ".join(f"{count:,} {why}" for why, count in each.dropped.items() if count)
         table.add_row(

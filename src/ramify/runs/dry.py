@@ -173,7 +173,10 @@ class _Maker:
             return step
         if self.labels is not None:
             most = min(self.labels, step.sample or self.labels)
-            self.instead[step.name] = f"at most {most} labels are asked for"
+            told = "what a score keeps is worth as much as a classifier of so few"
+            less = step.sample is None or most < step.sample
+            asked = f"at most {most} labels are asked for"
+            self.instead[step.name] = f"{asked}: {told}" if less else asked
             return step.but(sample=most, cap=capped(step, most))
         self._guessed.add(step.name)
         self.instead[step.name] = "nobody is asked: labels without meaning"

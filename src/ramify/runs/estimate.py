@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -278,7 +279,7 @@ class _Estimator:
         documents = self._labelled(asked)
         if documents is None or not isinstance(asked.labeller, Asked):
             return None
-        question, answer, measured = self._each(asked, asked.labeller)
+        question, answer, measured = self._each(asked, asked.labeller, documents)
         questions = _product(documents, question)
         answers = _product(documents, answer)
         prices = self._prices(asked)
@@ -298,14 +299,23 @@ class _Estimator:
     def _prices(self, asked: Annotate) -> tuple[float, float] | None:
         return self.prices or (asked.server.prices if asked.server else None)
 
-    def _each(self, asked: Annotate, labeller: Asked) -> tuple[Interval, Interval, bool]:
-        """Return the tokens of one question and of one answer, and whether they were measured."""
+    def _each(
+        self, asked: Annotate, labeller: Asked, documents: Interval
+    ) -> tuple[Interval, Interval, bool]:
+        """Return the tokens of one question and of one answer, and whether they were measured.
+
+        Those that were asked and those that will be are both drawn, and vary as their sizes do.
+        """
         record = self.lab.record(asked.name)
         spent = record.facts.get("spent") if record else None
         if record is not None and spent and spent["prompt_tokens"]:
-            one = 1 / record.facts["seen"]
-            exact = [spent[f"{kind}_tokens"] * one for kind in ("prompt", "completion")]
-            question, answer = (Interval(each, each, each) for each in exact)
+            seen = record.facts["seen"]
+            drawn = self.flows.source_of((asked.corpus.name, asked.part))
+            same = drawn is not None and not drawn.units.drawn and documents.high <= seen
+            off = 0.0 if same else 1.96 * (1 / seen + 1 / max(documents.high, 1.0)) ** 0.5
+            questions, reasons = _sizes_asked(self.lab.at(asked.name), asked)
+            question = _varied(spent["prompt_tokens"] / seen, questions, off)
+            answer = _varied(spent["completion_tokens"] / seen, reasons, off)
             return question, answer, True
         sizes = _question_bytes(self.flows, asked)
         spread = 1.96 * float(sizes.std()) / max(len(sizes), 1) ** 0.5
@@ -327,11 +337,32 @@ def _question_bytes(flows: Flows, asked: Annotate) -> NDArray[np.float64]:
     """Return how long the questions about some documents of the sample are, in bytes."""
     found: list[float] = []
     for text in flows.texts((asked.corpus.name, asked.part)):
-        messages = asked.rubric.messages(text)
-        found.append(sum(len(each["content"].encode()) for each in messages))
+        found.append(_size_of_question(asked, text))
         if len(found) == LOOKED_AT:
             break
     return np.array(found or [0.0], np.float64)
+
+
+def _size_of_question(asked: Annotate, text: str) -> int:
+    return sum(len(each["content"].encode()) for each in asked.rubric.messages(text))
+
+
+def _sizes_asked(labels: Path, asked: Annotate) -> tuple[Floats, Floats]:
+    """Return how long questions that were asked, and the reasons in their answers, are in bytes."""
+    rows = [
+        row
+        for path in sorted((labels / "documents").glob("*.parquet"))
+        for row in pq.read_table(path, columns=["text", "label_reason"]).to_pylist()
+    ]
+    questions = [_size_of_question(asked, row["text"]) for row in rows]
+    reasons = [len((row["label_reason"] or "").encode()) for row in rows]
+    return np.array(questions, np.float64), np.array(reasons, np.float64)
+
+
+def _varied(mean: float, sizes: Floats, off: float) -> Interval:
+    """Return a mean that is off by so many standard deviations, which are those of `sizes`."""
+    varies = off * float(sizes.std() / sizes.mean()) if sizes.any() else 0.0
+    return Interval(mean * max(1 - varies, 0.0), mean, mean * (1 + varies))
 
 
 def _outs(step: Step) -> list[Place]:

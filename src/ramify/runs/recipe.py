@@ -375,9 +375,10 @@ def _parsed(spec: str, function: Callable[..., Any], settings: Mapping[str, str]
             raise BadInput(
                 f"{spec} has no setting {name!r}", hint=f"it has: {', '.join(parameters) or 'none'}"
             )
-        adapter = TypeAdapter[Any](hints.get(name, str))
+        hint = hints.get(name, str)
+        adapter = TypeAdapter[Any](hint)
         try:
-            as_json = text.startswith(("[", "{"))
+            as_json = text.startswith(("[", "{")) or (text == "null" and _may_be_none(hint))
             given[name] = adapter.validate_json(text) if as_json else adapter.validate_strings(text)
         except ValidationError as error:
             listed = error.errors()[0]["type"] == "tuple_type"
@@ -387,3 +388,8 @@ def _parsed(spec: str, function: Callable[..., Any], settings: Mapping[str, str]
         if parameter.default is parameter.empty and name not in given:
             raise BadInput(f"{spec} needs a {name}", hint=f"add --set {name}=VALUE")
     return given
+
+
+def _may_be_none(hint: Any) -> bool:
+    """Say whether a setting may be left without a value; of one that may not, `null` is a word."""
+    return type(None) in typing.get_args(hint)
