@@ -143,6 +143,30 @@ def test_a_server_that_never_answers_ends_in_one_clear_line(
     assert spent == (may_be_billed if text in ("@slow", "@drip") else 0)
 
 
+@pytest.mark.parametrize("text", ["@broken", "@html", "@slow"])
+def test_a_question_on_which_the_server_errs_while_it_answers_others_is_unanswered(
+    llm: Any, tmp_path: Path, text: str
+) -> None:
+    others = [f"{n} because" for n in range(400)]
+    asked = Asked(llm, tmp_path, attempts=3, timeout_seconds=0.1, concurrency=2)
+    outcomes = asked(text, *others)
+    assert outcomes[0].value is None
+    assert str(outcomes[0].why).startswith("unanswered: ")
+    assert [outcome.value for outcome in outcomes[1:]] == [1] * len(others)
+
+
+def test_a_question_whose_turn_does_not_come_is_asked_for_as_long_as_others_are_answered(
+    llm: Any, tmp_path: Path
+) -> None:
+    others = [f"{n} because" for n in range(60)]
+    with pytest.raises(Failed, match="does not answer \\(5 attempts: 429"):
+        Asked(llm, tmp_path, attempts=5, concurrency=2)("@busy", *others)
+    assert llm.asked > len(others) + 2
+    kept = Asked(llm, tmp_path)
+    assert [outcome.value for outcome in kept(*others)] == [1] * len(others)
+    assert kept.asker.tally.kept_already == len(others)
+
+
 def test_a_server_that_dies_half_way_is_started_again_and_asked_only_for_the_rest(
     llm: Any, tmp_path: Path
 ) -> None:

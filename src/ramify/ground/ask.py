@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -86,6 +87,10 @@ class Outcome(Generic[T]):
 
 class Refused(Exception):
     """The server takes this request for wrong: asking again cannot help."""
+
+
+class Unanswered(Exception):
+    """The server errs on this question and answers others: asking again has not helped."""
 
 
 class Budget:
@@ -198,6 +203,7 @@ class Asker:
         self._keys = [_key(name) for name in server.keys] or ["none"]
         self._stop: RamifyError | None = None
         self._ever = False
+        self._answered_at = 0.0  # in the time of the event loop: when the server last answered
         self._refused = 0
         self._paces: list[Pace] = []
 
@@ -207,9 +213,10 @@ class Asker:
         """Return the outcome of every question.
 
         `check` turns a reply into a value, or raises BadInput, whose message, `kind: detail`, is why
-        it is asked again, `tries` times in all. `said` hears how many are done, now and then, and
-        may raise Stopped. Raises Failed at the cap or for a server that does not answer, BadInput
-        for one that takes no such request; what was answered until then is kept.
+        it is asked again, `tries` times in all. A question on which the server errs as often as it may,
+        while it answers others, is `unanswered`. `said` hears how many are done, now and then, and may
+        raise Stopped. Raises Failed at the cap or for a server that does not answer, BadInput for one
+        that takes no such request; what was answered until then is kept.
         """
         return asyncio.run(self._all(questions, check, said))
 
@@ -278,6 +285,8 @@ class Asker:
                 reply = await self._reply(question, question.key(attempt))
             except Refused as refused:
                 return Outcome(None, f"refused: {refused}", attempt + 1)
+            except Unanswered as said:
+                return Outcome(None, f"unanswered: {said}", attempt + 1)
             try:
                 return Outcome(check(reply), None, attempt + 1)
             except BadInput as error:
@@ -291,17 +300,27 @@ class Asker:
             self.tally.kept_already += 1
             return kept
         most = (question.most_prompt_tokens(), question.max_tokens)
-        for attempt in range(self._server.attempts):
+        clock = asyncio.get_running_loop().time
+        failures, counted_from, failed_at = 0, math.inf, math.inf
+        while failures < self._server.attempts:
             if self._stop is not None:
                 raise self._stop
-            wait = self._server.first_wait_seconds * 2**attempt * random.uniform(0.75, 1.25)
+            wait = self._server.first_wait_seconds * 2**failures * random.uniform(0.75, 1.25)
             answer = await self._once(question, most, min(wait, LONGEST_WAIT))
             if isinstance(answer, Reply):
                 self._answers.put(key, answer)
                 self.tally.answered += 1
-                self._ever = True
+                self._ever, self._answered_at = True, clock()
                 return answer
-            said = answer
+            said, limited = answer, answer.startswith("429")
+            failures += 1
+            if limited and self._answered_at > counted_from:
+                failures = 1  # others have their turn, so its own will come
+            elif failures == self._server.attempts and self._answered_at > failed_at:
+                raise Unanswered(said)
+            failed_at = clock()
+            if failures == 1:
+                counted_from = failed_at
         raise Failed(
             f"{self._server.base_url} does not answer ({self._server.attempts} attempts: {said})",
             hint="see to the server and type the same command again; what was answered is kept",
