@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ramify.curate.engine import daft, read_parquet
 from ramify.curate.words import ODD, word_hashes
@@ -64,15 +65,19 @@ RANKS = pa.schema([("ranks", pa.large_list(pa.int64()))])
 
 
 def write_buckets(paths: list[Path], bands: int, path: Path, tell: Tell) -> None:
-    """Write lists of ranks: the documents that share their hash in a band, two or more, by Daft."""
+    """Write lists of ranks: the documents that share their hash in a band, two or more."""
     with pa.ipc.new_file(path, RANKS) as file:
         for band in range(bands):
-            name = f"band_{band:03}"
-            grouped = (
-                read_parquet(*paths).groupby(name).agg(daft.col("rank").list_agg().alias("ranks"))
-            )
-            found = grouped.where("list_count(ranks) > 1").select("ranks").to_arrow()
-            file.write_table(found.cast(RANKS))
+            names = [f"band_{band:03}", "rank"]
+            table = pa.concat_tables(pq.read_table(signed, columns=names) for signed in paths)
+            hashes, ranks = (table[name].to_numpy() for name in names)
+            order = np.argsort(hashes)
+            hashes = hashes[order]
+            as_before = np.concatenate([[False], hashes[1:] == hashes[:-1], [False]])
+            shared = as_before[:-1] | as_before[1:]
+            starts = np.append(np.flatnonzero(~as_before[:-1][shared]), np.count_nonzero(shared))
+            found = pa.LargeListArray.from_arrays(starts, ranks[order[shared]])
+            file.write_table(pa.table([found], schema=RANKS))
             tell(band + 1, bands, "bands", "buckets")
 
 
