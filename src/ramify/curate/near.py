@@ -105,26 +105,21 @@ def shingle_sets(texts: pa.Array, words: int) -> Iterator[U64]:
     split = pc.utf8_split_whitespace(lowered)
     encoded = split.flatten().dictionary_encode()
     which = encoded.indices.to_numpy(zero_copy_only=False)
-    filled = pc.not_equal(encoded.dictionary, "").to_numpy(zero_copy_only=False)[which]
-    sizes = pc.list_value_length(split).to_numpy(zero_copy_only=False)
-    starts = np.cumsum(np.concatenate([[0], filled]))[np.cumsum(np.concatenate([[0], sizes]))]
-    hashed = word_hashes(encoded.dictionary)[which[filled]]
+    hashed = word_hashes(encoded.dictionary)[which]
     grams = _grams(hashed, words)
-    nothing = _grams(word_hashes(pa.array([""], pa.large_string())), 1)
-    for first, last in pairwise(starts.tolist()):
+    for first, last in pairwise(split.offsets.to_pylist()):  # an empty text is one empty word
         if last - first >= words:
             yield distinct(grams[first : last - words + 1])
-        elif last > first:
-            yield _grams(hashed[first:last], last - first)
         else:
-            yield nothing
+            yield _grams(hashed[first:last], last - first)
 
 
 def _grams(hashed: U64, length: int) -> U64:
     """Return the hash of the n-gram that begins at each word, texts taken end to end."""
     grams = np.zeros(max(0, len(hashed) - length + 1), np.uint64)
     for place in range(length):
-        grams = (grams ^ hashed[place : place + len(grams)]) * ODD
+        grams ^= hashed[place : place + len(grams)]
+        grams *= ODD
         grams ^= grams >> np.uint64(31)
     return grams
 
@@ -141,7 +136,7 @@ def distinct(values: U64) -> U64:
 def jaccard(left: U64, right: U64) -> float:
     """Return |A and B| / |A or B| of two sorted sets."""
     every = np.concatenate([left, right])
-    every.sort()
+    every.sort(kind="stable")  # which merges two runs in order
     both = int(np.count_nonzero(every[1:] == every[:-1]))
     return both / (len(every) - both)
 
@@ -241,7 +236,7 @@ class Clusters:
 
         Which pairs are compared depends on the bucket alone, so the order of buckets changes nothing.
         """
-        ranks: list[int] = np.sort(bucket).tolist()
+        ranks: list[int] = sorted(bucket.tolist())
         first = ranks[:MOST_COMPARED]
         leaders = {self.leader(rank) for rank in first}
         for right in ranks:
