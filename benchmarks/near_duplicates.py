@@ -7,7 +7,8 @@ found if and only if it shares a bucket; theory says 1 - (1 - J^rows)^bands. Pre
 two public sets with known pairs. Rate: a Dedup step from parquet files to parquet files, text
 verified, beside datatrove's four MinHash steps (its defaults: spaCy's words, 14 x 8 hashes) with
 documents in memory and the kept ones written nowhere; processes of their own, one thread. The ratio
-moved between 30 and 36 from round to round: its bar of 35 is just met.
+moved between 34 and 49 over six rounds of two runs, whose medians gave 40 and 45; the first round
+of each was the lowest.
 
 Run from the project root, after `make bench-setup`: `python benchmarks/near_duplicates.py`. The last
 line is JSON. Needs ../shared/data.

@@ -116,6 +116,17 @@ def test_white_space_and_case_make_no_difference(tmp_path: Path) -> None:
     assert (hashes[0] == hashes[1]).all()
 
 
+def test_any_run_of_white_space_signs_as_one_space_does_and_at_an_end_as_none(
+    tmp_path: Path,
+) -> None:
+    words = [f"word{n}" for n in range(40)]
+    runs = [" ", "  ", " \n", "\n ", "\t", "\r\n\r\n"]
+    runs += ["\x85", "\xa0", "\u2003", "\u2028 ", "\u3000"]
+    texts = [end + run.join(words) + end for run in runs for end in ("", run)]
+    hashes = signed(texts, tmp_path / "t.parquet")
+    assert (hashes == hashes[0]).all()
+
+
 @pytest.mark.shared
 def test_planted_pairs_among_a_thousand_news_articles_are_all_found_and_nothing_else(
     tmp_path: Path,

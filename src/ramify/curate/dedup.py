@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,8 @@ def _fates(step: Dedup, catalogue: Catalogue, out: Path, tell: Tell) -> Fates:
     sets = _sets(step, catalogue, wanted, folder / "ngrams")
     clusters = Clusters(sets, sets.ranks, len(wanted), step.jaccard)
     for ranks, ends in buckets(folder / BUCKETS):
-        for bucket in np.split(ranks, ends[:-1]):
-            clusters.add(bucket)
+        for first, last in pairwise([0, *ends.tolist()]):
+            clusters.add(ranks[first:last])
     fates = clusters.fates(step.largest)
     _write_clusters(catalogue, fates, out)
     return fates

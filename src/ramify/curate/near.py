@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ramify.curate.engine import batches, daft, read_parquet
 from ramify.curate.words import ODD, word_hashes
@@ -37,9 +38,10 @@ def signatures(
     path: Path, bands: int, rows: int, words: int, seed: int
 ) -> Iterator[tuple[pa.Array, U64]]:
     """Yield (ids, band hashes of shape (documents, bands)) of a table of documents, by Daft."""
-    clean = daft.functions.regexp_replace(daft.col("text").lower(), r"\s+", " ")
+    # white space becomes single spaces; those that are, nearly all, match neither and cost no copy
+    clean = daft.functions.regexp_replace(daft.col("text").lower(), r"\s{2,}|[^\S ]", " ")
     signed = daft.functions.minhash(
-        daft.functions.regexp_replace(clean, r"^ | $", ""),
+        daft.functions.strip(clean),
         num_hashes=bands * rows,
         ngram_size=words,
         seed=1 + seed % 2**31,
@@ -63,15 +65,19 @@ RANKS = pa.schema([("ranks", pa.large_list(pa.int64()))])
 
 
 def write_buckets(paths: list[Path], bands: int, path: Path, tell: Tell) -> None:
-    """Write lists of ranks: the documents that share their hash in a band, two or more, by Daft."""
+    """Write lists of ranks: the documents that share their hash in a band, two or more."""
     with pa.ipc.new_file(path, RANKS) as file:
         for band in range(bands):
-            name = f"band_{band:03}"
-            grouped = (
-                read_parquet(*paths).groupby(name).agg(daft.col("rank").list_agg().alias("ranks"))
-            )
-            found = grouped.where("list_count(ranks) > 1").select("ranks").to_arrow()
-            file.write_table(found.cast(RANKS))
+            names = [f"band_{band:03}", "rank"]
+            table = pa.concat_tables(pq.read_table(signed, columns=names) for signed in paths)
+            hashes, ranks = (table[name].to_numpy() for name in names)
+            order = np.argsort(hashes)
+            hashes = hashes[order]
+            as_before = np.concatenate([[False], hashes[1:] == hashes[:-1], [False]])
+            shared = as_before[:-1] | as_before[1:]
+            starts = np.append(np.flatnonzero(~as_before[:-1][shared]), np.count_nonzero(shared))
+            found = pa.LargeListArray.from_arrays(starts, ranks[order[shared]])
+            file.write_table(pa.table([found], schema=RANKS))
             tell(band + 1, bands, "bands", "buckets")
 
 
@@ -99,26 +105,21 @@ def shingle_sets(texts: pa.Array, words: int) -> Iterator[U64]:
     split = pc.utf8_split_whitespace(lowered)
     encoded = split.flatten().dictionary_encode()
     which = encoded.indices.to_numpy(zero_copy_only=False)
-    filled = pc.not_equal(encoded.dictionary, "").to_numpy(zero_copy_only=False)[which]
-    sizes = pc.list_value_length(split).to_numpy(zero_copy_only=False)
-    starts = np.cumsum(np.concatenate([[0], filled]))[np.cumsum(np.concatenate([[0], sizes]))]
-    hashed = word_hashes(encoded.dictionary)[which[filled]]
+    hashed = word_hashes(encoded.dictionary)[which]
     grams = _grams(hashed, words)
-    nothing = _grams(word_hashes(pa.array([""], pa.large_string())), 1)
-    for first, last in pairwise(starts.tolist()):
+    for first, last in pairwise(split.offsets.to_pylist()):  # an empty text is one empty word
         if last - first >= words:
             yield distinct(grams[first : last - words + 1])
-        elif last > first:
-            yield _grams(hashed[first:last], last - first)
         else:
-            yield nothing
+            yield _grams(hashed[first:last], last - first)
 
 
 def _grams(hashed: U64, length: int) -> U64:
     """Return the hash of the n-gram that begins at each word, texts taken end to end."""
     grams = np.zeros(max(0, len(hashed) - length + 1), np.uint64)
     for place in range(length):
-        grams = (grams ^ hashed[place : place + len(grams)]) * ODD
+        grams ^= hashed[place : place + len(grams)]
+        grams *= ODD
         grams ^= grams >> np.uint64(31)
     return grams
 
@@ -135,7 +136,7 @@ def distinct(values: U64) -> U64:
 def jaccard(left: U64, right: U64) -> float:
     """Return |A and B| / |A or B| of two sorted sets."""
     every = np.concatenate([left, right])
-    every.sort()
+    every.sort(kind="stable")  # which merges two runs in order
     both = int(np.count_nonzero(every[1:] == every[:-1]))
     return both / (len(every) - both)
 
@@ -235,7 +236,7 @@ class Clusters:
 
         Which pairs are compared depends on the bucket alone, so the order of buckets changes nothing.
         """
-        ranks: list[int] = np.sort(bucket).tolist()
+        ranks: list[int] = sorted(bucket.tolist())
         first = ranks[:MOST_COMPARED]
         leaders = {self.leader(rank) for rank in first}
         for right in ranks:
