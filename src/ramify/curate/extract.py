@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ramify.curate.formulas import (
     BEGIN,
     HINTS,
@@ -27,7 +29,9 @@ MANY_TAGS = 4_000  # from here on the depth is looked at before parsing
 DEEPEST = 1_000  # elements in one another: extraction takes time quadratic in it
 LEAST = 250  # characters, below which what was skipped is looked at again
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*?(/?)>")
-LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{20000,}")
+TAG_BEGINS = re.compile(rb"<[a-zA-Z][^<>]*")
+LONG_TAG = 20_000  # bytes, from which on the attributes are counted
+NAMESPACE = b"http://www.w3.org/1998/Math/MathML"  # without which no prefix stands for MathML
 MOST_ATTRIBUTES = 5_000  # of one tag: parsing takes time quadratic in it
 VOID = frozenset(
     [
@@ -59,6 +63,8 @@ DELIMITERS = ("\\(", "\\[", "$$", "$\\begingroup$")
 CODE_CLASS = re.compile(r"code|highlight|language-|lang-|prettyprint|brush:|listing", re.IGNORECASE)
 LANGUAGE = re.compile(r"(?:language|lang|brush:\s*|highlight-(?:source-)?)-?([a-zA-Z0-9+#]+)")
 SPECIAL = f"pre, {HINTS}"
+FIGURES = ("figure", "figcaption")
+LOOKED_AT = f"{SPECIAL}, {', '.join(FIGURES)}"
 # Chosen on one half of a set of news pages and held to the other (docs/how-to/web-pages.md).
 NOT_ARTICLE = (
     "header", "footer",
@@ -84,25 +90,31 @@ def extract(page: str, how: Extraction) -> Extracted:
 
     Raises MissingExtra without the packages of the extra `web`.
     """
-    broken = _too_much(page)
-    if broken is not None:
-        return Extracted("", broken=broken)
-    if how.formulas and ":math" in page:
-        page = unprefixed(page)
+    if len(page) > LONGEST:
+        return Extracted("", broken=f"too_long: {len(page)} characters of markup")
     try:
-        tree = need("resiliparse.parse.html", extra=EXTRA).HTMLTree.parse(page)
+        data = page.encode()  # bytes are looked through faster than characters
     except UnicodeEncodeError as error:  # a lone surrogate, from a row of JSON
         return Extracted("", broken=f"not_text: invalid UTF-8 at character {error.start}")
+    tags = int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("<")))
+    broken = _too_many_attributes(data) or _too_deep(page, tags)
+    if broken is not None:
+        return Extracted("", broken=broken)
+    if how.formulas and NAMESPACE in data:
+        page = unprefixed(page)
+    tree = need("resiliparse.parse.html", extra=EXTRA).HTMLTree.parse(page)
     if tree.body is None:
         return Extracted("")
     formulas = Formulas()
-    special = (how.formulas or how.code) and tree.document.query_selector(SPECIAL) is not None
+    looked_at = tree.document.query_selector_all(LOOKED_AT)[:]  # in one walk
+    figures = [node for node in looked_at if node.tag in FIGURES]
+    special = len(figures) < len(looked_at)
     if special and how.formulas:
         take_formulas(tree, formulas)
     marked = len(formulas.found)
     if special and how.code:
         _take_code(tree, formulas)
-    _open_figures(tree)
+    _open(tree, tree.document.query_selector_all(", ".join(FIGURES))[:] if special else figures)
     best = _attempt(tree, how, formulas, marked, skipping=True)
     seen = marked
     if best.formulas_seen > marked:  # some stand in the text between delimiters
@@ -127,14 +139,24 @@ def _attempt(
     return Extracted(text, marked + between, between + sum(number < marked for number in kept))
 
 
-def _too_much(page: str) -> str | None:
-    if len(page) > LONGEST:
-        return f"too_long: {len(page)} characters of markup"
-    for tag in LONG_TAG.findall(page):
-        attributes = len(tag.split())
+def _too_many_attributes(data: bytes) -> str | None:
+    start, step = 0, LONG_TAG // 2  # a tag so long has a whole step without a `<`
+    while start + step <= len(data):
+        if data.find(b"<", start, start + step) >= 0:
+            start += step
+            continue
+        tag = TAG_BEGINS.match(data, max(0, data.rfind(b"<", 0, start)))
+        attributes = len(tag.group().split()) if tag and len(tag.group()) > LONG_TAG else 0
         if attributes > MOST_ATTRIBUTES:
             return f"too_long: a tag of {attributes} attributes"
-    if page.count("<") < MANY_TAGS:
+        start = data.find(b"<", start + step)
+        if start < 0:
+            break
+    return None
+
+
+def _too_deep(page: str, tags: int) -> str | None:
+    if tags < MANY_TAGS:
         return None
     depth = deepest = 0
     for closing, name, itself in TAG.findall(page):
@@ -163,9 +185,9 @@ def _take_code(tree: Any, held: Formulas) -> None:
         node.parent.replace_child(block, node)
 
 
-def _open_figures(tree: Any) -> None:
+def _open(tree: Any, figures: list[Any]) -> None:
     """Make figures that hold more than a picture plain blocks: extraction skips figures whole."""
-    for node in tree.document.query_selector_all("figure, figcaption")[:]:
+    for node in figures:
         text = node.text
         formula_or_code = any(each in text for each in (BEGIN, *DELIMITERS))
         if not formula_or_code and node.query_selector("table, pre") is None:
