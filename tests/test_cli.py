@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.typed import typed
 
 from ramify import Ref, cli
 from ramify.runs.recipe import Prints, load
@@ -47,12 +47,7 @@ def ramify(
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ramify", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as left:
-            code = int(left.code or 0)
+        code = typed(monkeypatch, *words)
         told = capsys.readouterr()
         return code, told.out, told.err
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from tests import hub_server
 from tests.hub_server import Hub
+from tests.typed import typed
 
-from ramify import cli
 from ramify.curate.selection_steps import Fetch
 from ramify.ground.server import Server
 
@@ -61,12 +60,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
     def command(key: str, *words: str) -> tuple[int, str]:
         monkeypatch.setenv("RAMIFY_TEST_KEY", key)
-        monkeypatch.setattr(sys, "argv", ["ramify", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as left:
-            code = int(left.code or 0)
+        code = typed(monkeypatch, *words)
         told = capfd.readouterr()
         return code, told.out + told.err
 

@@ -148,7 +148,9 @@ def test_a_question_on_which_the_server_errs_while_it_answers_others_is_unanswer
     llm: Any, tmp_path: Path, text: str
 ) -> None:
     others = [f"{n} because" for n in range(400)]
-    asked = Asked(llm, tmp_path, attempts=3, timeout_seconds=0.1, concurrency=2)
+    asked = Asked(
+        llm, tmp_path, attempts=3, timeout_seconds=0.1, concurrency=2, first_wait_seconds=0.05
+    )
     outcomes = asked(text, *others)
     assert outcomes[0].value is None
     assert str(outcomes[0].why).startswith("unanswered: ")

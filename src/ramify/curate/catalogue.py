@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ramify.curate import corpora
 from ramify.curate.corpora import PLACES
 from ramify.curate.steps import Dedup
 from ramify.curate.tables import shards_of
@@ -128,9 +129,12 @@ def _paths(
     for label in step.priority:
         for place in PLACES:
             for path in shards_of(inputs[f"corpora.{label}"].path / place):
-                # files of both places are written into both
-                file = path.name if place == "documents" else f"{place}-{path.name}"
-                yield label, path, file, None
+                yield (
+                    label,
+                    path,
+                    corpora.Shard(place, path).name,
+                    None,
+                )  # of what goes to either place
 
 
 def _columns(step: Dedup, label: str, path: Path) -> pa.Table:

@@ -25,9 +25,9 @@ import daft  # reads the environment when it is imported
 __all__ = ["batches", "daft", "read_parquet"]
 
 
-def read_parquet(*paths: Path) -> daft.DataFrame:
-    """Return the rows of parquet files; Daft takes paths for patterns, so theirs are escaped."""
-    return daft.read_parquet([glob.escape(str(path)) for path in paths])
+def read_parquet(path: Path) -> daft.DataFrame:
+    """Return the rows of a parquet file; Daft takes a path for a pattern, so it is escaped."""
+    return daft.read_parquet(glob.escape(str(path)))
 
 
 def batches(frame: daft.DataFrame) -> Iterator[pa.RecordBatch]:

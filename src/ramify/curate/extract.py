@@ -64,7 +64,8 @@ CODE_CLASS = re.compile(r"code|highlight|language-|lang-|prettyprint|brush:|list
 LANGUAGE = re.compile(r"(?:language|lang|brush:\s*|highlight-(?:source-)?)-?([a-zA-Z0-9+#]+)")
 SPECIAL = f"pre, {HINTS}"
 FIGURES = ("figure", "figcaption")
-LOOKED_AT = f"{SPECIAL}, {', '.join(FIGURES)}"
+FIGURE = ", ".join(FIGURES)
+LOOKED_AT = f"{SPECIAL}, {FIGURE}"
 # Chosen on one half of a set of news pages and held to the other (docs/how-to/web-pages.md).
 NOT_ARTICLE = (
     "header", "footer",
@@ -114,7 +115,8 @@ def extract(page: str, how: Extraction) -> Extracted:
     marked = len(formulas.found)
     if special and how.code:
         _take_code(tree, formulas)
-    _open(tree, tree.document.query_selector_all(", ".join(FIGURES))[:] if special else figures)
+    # marks may have taken the place of some
+    _open_figures(tree, tree.document.query_selector_all(FIGURE)[:] if special else figures)
     best = _attempt(tree, how, formulas, marked, skipping=True)
     seen = marked
     if best.formulas_seen > marked:  # some stand in the text between delimiters
@@ -185,7 +187,7 @@ def _take_code(tree: Any, held: Formulas) -> None:
         node.parent.replace_child(block, node)
 
 
-def _open(tree: Any, figures: list[Any]) -> None:
+def _open_figures(tree: Any, figures: list[Any]) -> None:
     """Make figures that hold more than a picture plain blocks: extraction skips figures whole."""
     for node in figures:
         text = node.text
